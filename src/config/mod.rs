@@ -1,0 +1,199 @@
+//! Configuration: the shipped `config.toml` is the set of defaults, a file and the environment override it.
+//!
+//! [`raw::RawConfig`] is what was typed, [`Config`] is what it means: durations, byte counts, parsed addresses.
+
+mod layers;
+mod raw;
+mod secret;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use layers::DEFAULTS;
+pub use secret::Secret;
+
+/// Everything that can be wrong with a configuration. Each message names the key and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {path}: {source}; check the path given to --config")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path} is not valid TOML: {source}")]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A section or key that does not exist.
+    #[error("{origin}: there is no key `{key}`; known here: {known}")]
+    UnknownKey {
+        /// The file or variable.
+        origin: String,
+        /// What was asked for.
+        key: String,
+        /// What exists.
+        known: String,
+    },
+    /// A value of another type than the default has.
+    #[error("{origin}: `{key}` must be {expected}, got {got}")]
+    WrongType {
+        /// The file or variable.
+        origin: String,
+        /// The key.
+        key: String,
+        /// The type of the default.
+        expected: &'static str,
+        /// What was found.
+        got: String,
+    },
+    /// A value outside what the key allows.
+    #[error("`{key}` = {value}: {reason}")]
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// What was found.
+        value: String,
+        /// What is allowed.
+        reason: String,
+    },
+}
+
+/// The validated configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Listener and timeouts.
+    pub server: Server,
+    /// The base model and where to get it.
+    pub base: Base,
+    /// The pool of policies.
+    pub pool: Pool,
+    /// The inference engine.
+    pub engine: Engine,
+    /// What one request may ask for.
+    pub limits: Limits,
+    /// Requests for one soup before it is merged and kept; 0 never merges.
+    pub promote_after: u32,
+    /// Bearer token of the admin routes.
+    pub admin_token: Option<Secret>,
+    /// Logging.
+    pub log: Log,
+}
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Address to listen on.
+    pub bind: SocketAddr,
+    /// Time for a request head to arrive.
+    pub header_timeout: Duration,
+    /// Time for a request body to arrive.
+    pub body_timeout: Duration,
+    /// Time for one generation.
+    pub request_timeout: Duration,
+    /// Interval of comments on a silent event stream.
+    pub keep_alive: Duration,
+    /// Time that running streams get after a shutdown signal.
+    pub shutdown_grace: Duration,
+}
+
+/// `[base]`
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// GGUF file or folder in the Hugging Face layout.
+    pub path: PathBuf,
+    /// Where to fetch it from, in order.
+    pub sources: Vec<String>,
+}
+
+/// `[pool]`
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Folder that holds `pool.toml`; `None` serves the base alone.
+    pub dir: Option<PathBuf>,
+    /// How full-weight policies are held.
+    pub weights: PoolWeights,
+}
+
+/// How full-weight policies are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolWeights {
+    /// Mapped from the file.
+    Mapped,
+    /// Read into memory.
+    Read,
+}
+
+/// `[engine]`
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// Compute threads, at least 1.
+    pub threads: usize,
+    /// Bytes for KV cache and materialised soups together.
+    pub memory_budget: u64,
+    /// Sequences computed together.
+    pub max_batch_rows: usize,
+    /// Prompt tokens of one sequence per step.
+    pub prefill_chunk: usize,
+}
+
+/// Every bound on a request, in one place: meaning and default are in `config.toml`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Tokens of prompt and answer together.
+    pub max_context_tokens: usize,
+    /// The most new tokens one request may ask for.
+    pub max_new_tokens: usize,
+    /// New tokens when a request does not say.
+    pub default_new_tokens: usize,
+    /// Messages in one conversation.
+    pub max_messages: usize,
+    /// Stop sequences in one request.
+    pub max_stop_sequences: usize,
+    /// Entries of `logit_bias`.
+    pub max_logit_bias: usize,
+    /// Requests waiting for a place in the batch.
+    pub max_waiting: usize,
+    /// Seconds a refused client is told to wait.
+    pub retry_after_s: u64,
+}
+
+/// `[log]`
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Filter in the syntax of `RUST_LOG`.
+    pub filter: String,
+    /// One JSON object per line instead of text.
+    pub json: bool,
+}
+
+impl Config {
+    /// Reads the defaults, then `file`, then `TUREEN__SECTION__KEY` variables from `env`.
+    ///
+    /// # Errors
+    /// Any key that does not exist, has the wrong type or an impossible value.
+    pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        validate::resolve(layers::merge(file, env)?)
+    }
+
+    /// [`Config::load`] with this process's environment.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_process(file: Option<&Path>) -> Result<Self, ConfigError> {
+        // vars_os: a variable that is not UTF-8 and none of ours must not stop the server.
+        let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self::load(file, env)
+    }
+}

@@ -1,0 +1,87 @@
+//! The configuration as typed: one struct per section, exactly the keys of `config.toml`.
+
+use serde::Deserialize;
+
+use super::PoolWeights;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) server: RawServer,
+    pub(super) base: RawBase,
+    pub(super) pool: RawPool,
+    pub(super) engine: RawEngine,
+    pub(super) limits: RawLimits,
+    pub(super) cache: RawCache,
+    pub(super) admin: RawAdmin,
+    pub(super) log: RawLog,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawServer {
+    pub(super) bind: String,
+    pub(super) header_timeout_ms: u64,
+    pub(super) body_timeout_ms: u64,
+    pub(super) request_timeout_ms: u64,
+    pub(super) keep_alive_ms: u64,
+    pub(super) shutdown_grace_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBase {
+    pub(super) path: String,
+    pub(super) sources: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPool {
+    pub(super) dir: String,
+    pub(super) weights: PoolWeights,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEngine {
+    pub(super) threads: usize,
+    pub(super) precision: String,
+    pub(super) isa: String,
+    pub(super) memory_budget: String,
+    pub(super) max_batch_rows: usize,
+    pub(super) prefill_chunk: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub(super) max_body_bytes: usize,
+    pub(super) max_context_tokens: usize,
+    pub(super) max_new_tokens: usize,
+    pub(super) default_new_tokens: usize,
+    pub(super) max_messages: usize,
+    pub(super) max_stop_sequences: usize,
+    pub(super) max_logit_bias: usize,
+    pub(super) max_waiting: usize,
+    pub(super) retry_after_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCache {
+    pub(super) promote_after: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAdmin {
+    pub(super) token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) filter: String,
+    pub(super) format: String,
+}

@@ -1,0 +1,152 @@
+//! From what was typed to what it means. Every raw section is taken apart in full, so a new key cannot be forgotten.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use super::raw::{RawAdmin, RawBase, RawCache, RawConfig, RawEngine, RawLimits, RawLog, RawPool, RawServer};
+use super::{Base, Config, ConfigError, Engine, Limits, Log, Pool, Secret, Server};
+
+pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
+    let RawConfig { server, base, pool, engine, limits, cache, admin, log } = raw;
+    let RawCache { promote_after } = cache;
+    let RawAdmin { token } = admin;
+    Ok(Config {
+        server: self::server(server)?,
+        base: self::base(base)?,
+        pool: self::pool(pool),
+        engine: self::engine(engine)?,
+        limits: self::limits(limits)?,
+        promote_after,
+        admin_token: Secret::new(token),
+        log: self::log(log)?,
+    })
+}
+
+fn server(raw: RawServer) -> Result<Server, ConfigError> {
+    let RawServer {
+        bind,
+        header_timeout_ms,
+        body_timeout_ms,
+        request_timeout_ms,
+        keep_alive_ms,
+        shutdown_grace_ms,
+    } = raw;
+    Ok(Server {
+        bind: address(&bind)?,
+        header_timeout: millis("server.header_timeout_ms", header_timeout_ms)?,
+        body_timeout: millis("server.body_timeout_ms", body_timeout_ms)?,
+        request_timeout: millis("server.request_timeout_ms", request_timeout_ms)?,
+        keep_alive: millis("server.keep_alive_ms", keep_alive_ms)?,
+        shutdown_grace: Duration::from_millis(shutdown_grace_ms),
+    })
+}
+
+fn base(raw: RawBase) -> Result<Base, ConfigError> {
+    let RawBase { path, sources } = raw;
+    if path.is_empty() {
+        return Err(invalid("base.path", path, "give a .gguf file or a model folder"));
+    }
+    for source in &sources {
+        if !source.starts_with("pypi:") && !source.starts_with("hf:") {
+            return Err(invalid("base.sources", source, "each one begins with pypi: or hf:"));
+        }
+    }
+    Ok(Base { path: path.into(), sources })
+}
+
+fn pool(raw: RawPool) -> Pool {
+    let RawPool { dir, weights } = raw;
+    Pool { dir: (!dir.is_empty()).then(|| dir.into()), weights }
+}
+
+fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {
+    let RawEngine { threads, precision, isa, memory_budget, max_batch_rows, prefill_chunk } = raw;
+    if precision != "f32" {
+        return Err(invalid("engine.precision", precision, "only \"f32\" exists so far"));
+    }
+    if isa != "auto" && isa != "portable" {
+        return Err(invalid("engine.isa", isa, "allowed are \"auto\" and \"portable\""));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Engine {
+        threads: within("engine.threads", if threads == 0 { cores } else { threads }, 1, 1024)?,
+        memory_budget: bytes("engine.memory_budget", &memory_budget)?,
+        max_batch_rows: within("engine.max_batch_rows", max_batch_rows, 1, 4096)?,
+        prefill_chunk: within("engine.prefill_chunk", prefill_chunk, 1, 65_536)?,
+    })
+}
+
+fn limits(raw: RawLimits) -> Result<Limits, ConfigError> {
+    let RawLimits {
+        max_body_bytes,
+        max_context_tokens,
+        max_new_tokens,
+        default_new_tokens,
+        max_messages,
+        max_stop_sequences,
+        max_logit_bias,
+        max_waiting,
+        retry_after_s,
+    } = raw;
+    Ok(Limits {
+        max_body_bytes: within("limits.max_body_bytes", max_body_bytes, 1024, 1 << 30)?,
+        max_context_tokens: within("limits.max_context_tokens", max_context_tokens, 2, 1 << 24)?,
+        max_new_tokens: within("limits.max_new_tokens", max_new_tokens, 1, 1 << 24)?,
+        default_new_tokens: within("limits.default_new_tokens", default_new_tokens, 1, max_new_tokens)?,
+        max_messages: within("limits.max_messages", max_messages, 1, 1 << 20)?,
+        max_stop_sequences: within("limits.max_stop_sequences", max_stop_sequences, 0, 1024)?,
+        max_logit_bias: within("limits.max_logit_bias", max_logit_bias, 0, 1 << 20)?,
+        max_waiting: within("limits.max_waiting", max_waiting, 1, 1 << 20)?,
+        retry_after_s,
+    })
+}
+
+fn log(raw: RawLog) -> Result<Log, ConfigError> {
+    let RawLog { filter, format } = raw;
+    let json = match format.as_str() {
+        "text" => false,
+        "json" => true,
+        _ => return Err(invalid("log.format", format, "allowed are \"text\" and \"json\"")),
+    };
+    Ok(Log { filter, json })
+}
+
+fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+    text.to_socket_addrs()
+        .ok()
+        .and_then(|mut found| found.next())
+        .ok_or_else(|| invalid("server.bind", text, "give ADDRESS:PORT, for example 127.0.0.1:8080"))
+}
+
+fn millis(key: &'static str, value: u64) -> Result<Duration, ConfigError> {
+    if value == 0 {
+        return Err(invalid(key, value.to_string(), "must be at least 1 ms: every wait has an end"));
+    }
+    Ok(Duration::from_millis(value))
+}
+
+fn within(key: &'static str, value: usize, least: usize, most: usize) -> Result<usize, ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(invalid(key, value.to_string(), &format!("must be between {least} and {most}")))
+}
+
+/// "2GiB", "512MiB", "64KiB" or a plain number of bytes.
+fn bytes(key: &'static str, text: &str) -> Result<u64, ConfigError> {
+    let refused = || invalid(key, text, "give a size such as 512MiB or 2GiB, at least 1MiB");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor: u64 = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(refused()),
+    };
+    let size = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(refused)?;
+    if size < 1 << 20 { Err(refused()) } else { Ok(size) }
+}
+
+fn invalid(key: &'static str, value: impl Into<String>, reason: &str) -> ConfigError {
+    ConfigError::Invalid { key, value: value.into(), reason: reason.into() }
+}
