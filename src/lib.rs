@@ -1,1 +1,34 @@
-//! placeholder
+//! Tureen serves *personalized soups*: one language model per preference, made on the spot from a pool of policies.
+//!
+//! This package is the server and the command line. The mathematics is in `tureen-soup`, inference in `tureen-engine`.
+//!
+//! - [`cli`], [`commands`], [`exit`]: what can be typed, and what comes of it
+//! - [`config`]: `config.toml`, a file and the environment
+//! - [`pull`], [`startup`]: getting and opening the base and the pool
+//! - [`serve`], [`lifecycle`], [`signals`]: from listening to gone
+//! - [`router`], [`middleware`], [`routes`](router): HTTP; [`extract`] and [`wire`] are what comes in and goes out
+//! - [`submit`], [`live`], [`order`]: one request on its way through the engine
+//! - [`problem`], [`metrics`], [`telemetry`], [`request_id`]: what the outside learns
+
+pub mod app;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod extract;
+pub mod lifecycle;
+pub mod live;
+pub mod metrics;
+pub mod middleware;
+pub mod order;
+pub mod problem;
+pub mod pull;
+pub mod request_id;
+pub mod router;
+mod routes;
+pub mod serve;
+pub mod signals;
+pub mod startup;
+pub mod submit;
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,102 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tureen_soup::{Method, Preference};
+
+/// Serves personalized soups: one language model per preference, made on the spot from a pool of policies.
+///
+/// Without a command: `serve`. Settings come from config.toml's defaults, --config and TUREEN__SECTION__KEY variables.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// Configuration file laid over the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the HTTP server (the default); fetches the base first when it is missing.
+    Serve,
+    /// Fetch the base model and check its sha256 against the pool's manifest.
+    Pull,
+    /// Check configuration, base and pool, then leave; opens no port.
+    Check,
+    /// Generate one answer and stream it to standard output.
+    Generate(Generate),
+    /// Write one soup as a model others can load.
+    Merge(Merge),
+    /// Print the logits after a prompt, for comparing with other implementations.
+    Logits(Logits),
+    /// Ask a running server whether it is ready; exit 0 when it is.
+    Healthcheck,
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+/// Which soup: shared by every command that makes one.
+#[derive(Debug, Args)]
+pub struct SoupArgs {
+    /// Weighted preference, for example concise=0.6,friendly=0.4; leave it out for the base.
+    #[arg(long, value_name = "NAME=WEIGHT,...")]
+    pub soup: Option<Preference>,
+    /// exact, factor, linear, ties, dare_linear, dare_ties, slerp or logits.
+    #[arg(long, default_value = "exact")]
+    pub method: Method,
+    /// Scales the whole change, 0 to 4.
+    #[arg(long, default_value_t = 1.0)]
+    pub strength: f64,
+}
+
+/// `tureen generate`
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// The soup to use.
+    #[command(flatten)]
+    pub soup: SoupArgs,
+    /// Most tokens to generate.
+    #[arg(long, default_value_t = 256)]
+    pub max_new_tokens: usize,
+    /// Seed of the sampler; a random one when left out.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// 0 always takes the likeliest token.
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f64,
+    /// What the user says.
+    pub prompt: String,
+}
+
+/// `tureen merge`
+#[derive(Debug, Args)]
+pub struct Merge {
+    /// The soup to write.
+    #[command(flatten)]
+    pub soup: SoupArgs,
+    /// Folder to write to; it must not exist or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Write the whole model (safetensors, config.json, tokenizer) instead of a PEFT adapter.
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// `tureen logits`
+#[derive(Debug, Args)]
+pub struct Logits {
+    /// The soup to use.
+    #[command(flatten)]
+    pub soup: SoupArgs,
+    /// Text as it is, without a chat template.
+    #[arg(long)]
+    pub prompt: String,
+    /// Print {"tokens":[...],"last_logits":[...]} instead of the ten likeliest tokens.
+    #[arg(long)]
+    pub json: bool,
+}

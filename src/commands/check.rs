@@ -1,0 +1,19 @@
+//! `tureen check`
+
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::startup;
+
+/// Opens everything that `serve` would, but no port.
+///
+/// # Errors
+/// 78 with every problem.
+pub fn run(config: &Config) -> Result<(), Failure> {
+    let (base, pool) = startup::open(config)?;
+    println!("base {} ({})", base.name(), base.sha256());
+    println!("pool revision {}, {} policies", pool.revision(), pool.policies().len());
+    for policy in pool.policies() {
+        println!("  {} {} ({})", policy.code(), policy.id(), policy.dimension());
+    }
+    Ok(())
+}

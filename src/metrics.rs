@@ -1,0 +1,225 @@
+//! Every metric and every label, in this file alone.
+//!
+//! Names follow vLLM's where the meaning is the same, so that dashboards carry over. No label ever holds anything a
+//! client sent: routes are patterns, methods, reasons and codes are closed sets.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tureen_engine::{EngineStats, FinishReason, SoupPath};
+
+use crate::wire::answer::path_name;
+
+/// The content type of [`Metrics::scrape`].
+pub const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const SECONDS: [f64; 16] =
+    [0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 300.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpLabels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    finished_reason: End,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PathLabels {
+    path: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The limit of new tokens was reached.
+    Length,
+    /// The model ended its answer, or a stop sequence did.
+    Stop,
+    /// The client left.
+    Abort,
+    /// An error ended it.
+    Error,
+}
+
+impl EncodeLabelValue for End {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>) -> std::fmt::Result {
+        let word = match self {
+            Self::Length => "length",
+            Self::Stop => "stop",
+            Self::Abort => "abort",
+            Self::Error => "error",
+        };
+        EncodeLabelValue::encode(&word, encoder)
+    }
+}
+
+impl From<FinishReason> for End {
+    fn from(reason: FinishReason) -> Self {
+        match reason {
+            FinishReason::Length => Self::Length,
+            FinishReason::EosToken | FinishReason::StopSequence => Self::Stop,
+        }
+    }
+}
+
+/// The server's metrics. Counting is lock-free or nearly so; the registry's lock is held by scrapes alone.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    http_requests: Family<HttpLabels, Counter>,
+    ended: Family<EndLabels, Counter>,
+    served: Family<PathLabels, Counter>,
+    refused: Family<CodeLabels, Counter>,
+    reloads: Family<OutcomeLabels, Counter>,
+    prompt_tokens: Counter,
+    generation_tokens: Counter,
+    first_token: Histogram,
+    inter_token: Histogram,
+    whole_request: Histogram,
+    policies: Gauge,
+    engine: EngineMetrics,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("tureen");
+        let r = &mut registry;
+        let seconds = |r: &mut Registry, name: &str, help: &str| {
+            let histogram = Histogram::new(SECONDS);
+            r.register(name, help, histogram.clone());
+            histogram
+        };
+        Self {
+            http_requests: family(r, "http_requests", "Answers by route pattern, method and status"),
+            ended: family(r, "request_success", "Generations by how they ended"),
+            served: family(r, "soups_served", "Generations by the path that serves their soup"),
+            refused: family(r, "generations_refused", "Generations refused before they began, by code"),
+            reloads: family(r, "pool_reloads", "Reloads of the pool by outcome"),
+            prompt_tokens: counter(r, "prompt_tokens", "Prompt tokens of finished generations"),
+            generation_tokens: counter(r, "generation_tokens", "Generated tokens of finished generations"),
+            first_token: seconds(r, "time_to_first_token_seconds", "From submission to the first token"),
+            inter_token: seconds(r, "inter_token_latency_seconds", "Between two tokens of one generation"),
+            whole_request: seconds(r, "e2e_request_latency_seconds", "From submission to the end, however it ended"),
+            policies: gauge(r, "pool_policies", "Policies in the pool"),
+            engine: EngineMetrics::register(r),
+            registry: Mutex::new(registry),
+        }
+    }
+}
+
+impl Metrics {
+    /// One answer. `route` is a pattern of ours.
+    pub fn http(&self, method: &'static str, route: &str, status: u16) {
+        self.http_requests.get_or_create(&HttpLabels { method, route: route.to_owned(), status }).inc();
+    }
+
+    /// A generation was taken and is served on `path`.
+    pub fn served_on(&self, path: SoupPath) {
+        self.served.get_or_create(&PathLabels { path: path_name(path) }).inc();
+    }
+
+    /// A generation was refused.
+    pub fn refused(&self, code: &'static str) {
+        self.refused.get_or_create(&CodeLabels { code }).inc();
+    }
+
+    /// The pool was reloaded, or stayed.
+    pub fn reloaded(&self, ok: bool) {
+        let outcome = if ok { "swapped" } else { "refused" };
+        self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Time from submission to the first token.
+    pub fn first_token(&self, took: Duration) {
+        self.first_token.observe(took.as_secs_f64());
+    }
+
+    /// Time between two tokens.
+    pub fn inter_token(&self, took: Duration) {
+        self.inter_token.observe(took.as_secs_f64());
+    }
+
+    /// Tokens of a finished generation.
+    pub fn tokens(&self, prompt: usize, generated: usize) {
+        self.prompt_tokens.inc_by(prompt as u64);
+        self.generation_tokens.inc_by(generated as u64);
+    }
+
+    /// A generation is over.
+    pub fn ended(&self, end: End, took: Duration) {
+        self.ended.get_or_create(&EndLabels { finished_reason: end }).inc();
+        self.whole_request.observe(took.as_secs_f64());
+    }
+
+    /// OpenMetrics text, with the engine's numbers as they are now.
+    pub fn scrape(&self, stats: &EngineStats, policies: usize) -> String {
+        self.policies.set(policies as i64);
+        self.engine.set(stats);
+        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("writing to a String does not fail");
+        text
+    }
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    let counter = Counter::default();
+    registry.register(name, help, counter.clone());
+    counter
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}
+
+fn family<S>(registry: &mut Registry, name: &str, help: &str) -> Family<S, Counter>
+where
+    S: EncodeLabelSet + Clone + std::hash::Hash + Eq + std::fmt::Debug + Send + Sync + 'static,
+{
+    let family = Family::<S, Counter>::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+/// The engine's own numbers, copied at each scrape.
+struct EngineMetrics {
+    running: Gauge,
+    waiting: Gauge,
+}
+
+impl EngineMetrics {
+    fn register(r: &mut Registry) -> Self {
+        Self {
+            running: gauge(r, "num_requests_running", "Rows in the batch"),
+            waiting: gauge(r, "num_requests_waiting", "Requests waiting for a place in the batch"),
+        }
+    }
+
+    fn set(&self, stats: &EngineStats) {
+        self.running.set(stats.running as i64);
+        self.waiting.set(stats.waiting as i64);
+    }
+}

@@ -1,0 +1,25 @@
+//! The router and its document.
+
+use axum::Router;
+use axum::http::StatusCode;
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::App;
+use crate::problem::ApiError;
+use crate::{middleware, routes};
+
+/// Every route, the documentation pages and the middleware around them.
+pub fn router(app: App) -> Router {
+    let (router, document) = routes::documented().split_for_parts();
+    let router = router
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .fallback(|| async { ApiError::of_status(StatusCode::NOT_FOUND) })
+        .with_state(app.clone());
+    middleware::apply(router, &app)
+}
+
+/// The OpenAPI document alone.
+pub fn document() -> OpenApi {
+    routes::documented().into_openapi()
+}

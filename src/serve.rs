@@ -1,0 +1,57 @@
+//! Serving on a listener until a shutdown future is ready, then draining within the grace.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum_server::Handle;
+
+use crate::app::App;
+use crate::router::router;
+
+/// After the streams are cut, the time their last bytes get to leave.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// The time the engine gets to end its step.
+const ENGINE_STOP: Duration = Duration::from_millis(500);
+
+/// Serves `app` until `shutdown` is ready, then drains: readiness goes off, no new connection is taken, generations run
+/// on for `server.shutdown_grace_ms`, what still runs then ends with `shutting_down`. Returns 2 s after the grace at
+/// the latest, whatever the clients do.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let handle = Handle::new();
+    let header_timeout = app.config.server.header_timeout;
+    // Without these a client that sends one byte a minute holds a connection for ever.
+    let mut server =
+        axum_server::from_tcp(listener)?.handle(handle.clone()).first_request_timeout(Some(header_timeout));
+    server.http_builder().http1().header_read_timeout(Some(header_timeout));
+    let serving = server.serve(router(app.clone()).into_make_service());
+    let served = tokio::select! {
+        served = serving => served,
+        never = drain(&app, handle, shutdown) => match never {},
+    };
+    // The last connection may be gone before the grace is over; from here on nothing new may begin.
+    app.lifecycle.cut();
+    let engine = app.engine.clone();
+    let stopping = tokio::task::spawn_blocking(move || engine.shutdown());
+    if tokio::time::timeout(ENGINE_STOP, stopping).await.is_err() {
+        tracing::warn!("the engine is still in a step; leaving without it");
+    }
+    served
+}
+
+/// Runs beside the server and ends it; never returns by itself.
+async fn drain(app: &App, handle: Handle<SocketAddr>, shutdown: impl Future<Output = ()>) -> std::convert::Infallible {
+    shutdown.await;
+    let grace = app.config.server.shutdown_grace;
+    tracing::info!(grace_ms = grace.as_millis() as u64, "shutting down");
+    app.lifecycle.drain();
+    handle.graceful_shutdown(Some(grace + LAST_BYTES));
+    tokio::time::sleep(grace).await;
+    app.lifecycle.cut();
+    std::future::pending().await
+}

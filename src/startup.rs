@@ -1,0 +1,91 @@
+//! Opening what the engine needs: the base, the pool, and the proof that they fit.
+
+use std::sync::Arc;
+
+use tureen_engine::{Checkpoint, Engine, EngineOptions};
+use tureen_soup::{Pool, PoolError, PoolOptions, Weights};
+
+use crate::config::{self, Config, PoolWeights};
+use crate::exit::Failure;
+
+/// Everything that is wrong with a pool.
+#[derive(Debug)]
+pub struct PoolFailure {
+    /// One line per problem.
+    pub problems: Vec<String>,
+}
+
+/// Opens the base. `hint` of the message: how to get one.
+///
+/// # Errors
+/// Exit 78 with what to do.
+pub fn open_base(config: &Config) -> Result<Arc<Checkpoint>, Failure> {
+    let path = &config.base.path;
+    if !path.exists() {
+        let path = path.display();
+        return Err(Failure::Config(format!("the base {path} is missing; run `tureen pull`, or set [base] path")));
+    }
+    let open = Checkpoint::open(path);
+    open.map(Arc::new).map_err(|e| Failure::Config(format!("the base {} cannot be used: {e}", path.display())))
+}
+
+/// Opens the pool and checks it against the base.
+///
+/// # Errors
+/// Every problem there is, not only the first.
+pub fn open_pool(config: &config::Pool, base: &Checkpoint) -> Result<Pool, PoolFailure> {
+    let facts = base.base_facts();
+    let Some(dir) = &config.dir else { return Ok(Pool::empty(facts.identity())) };
+    let weights = match config.weights {
+        PoolWeights::Mapped => Weights::Mapped,
+        PoolWeights::Read => Weights::Read,
+    };
+    let pool = Pool::open(dir, &PoolOptions { weights }).map_err(|e| PoolFailure::from(&e))?;
+    pool.check_base(&facts).map_err(|e| PoolFailure::from(&e))?;
+    Ok(pool)
+}
+
+impl From<&PoolError> for PoolFailure {
+    fn from(error: &PoolError) -> Self {
+        Self {
+            problems: match error {
+                PoolError::Invalid(problems) => problems.iter().map(ToString::to_string).collect(),
+                other => vec![other.to_string()],
+            },
+        }
+    }
+}
+
+/// Base and pool, checked; what `tureen check` stops at.
+///
+/// # Errors
+/// Exit 78 with every problem.
+pub fn open(config: &Config) -> Result<(Arc<Checkpoint>, Arc<Pool>), Failure> {
+    let base = open_base(config)?;
+    let pool = open_pool(&config.pool, &base).map_err(|failure| {
+        let dir = config.pool.dir.as_deref().unwrap_or("".as_ref()).display();
+        let list = failure.problems.join("\n  ");
+        Failure::Config(format!(
+            "the pool {dir} is refused:\n  {list}\nRestore the pool as it was published, or set [pool] dir (\"\" serves the base alone)."
+        ))
+    })?;
+    Ok((base, Arc::new(pool)))
+}
+
+/// Starts the engine.
+///
+/// # Errors
+/// Exit 70 when it cannot run on this machine.
+pub fn start_engine(config: &Config, base: Arc<Checkpoint>, pool: Arc<Pool>) -> Result<Engine, Failure> {
+    let max_context = config.limits.max_context_tokens.min(base.config().max_position_embeddings);
+    let options = EngineOptions {
+        threads: config.engine.threads,
+        memory_budget: config.engine.memory_budget,
+        max_batch_rows: config.engine.max_batch_rows,
+        max_waiting: config.limits.max_waiting,
+        prefill_chunk: config.engine.prefill_chunk,
+        max_context,
+        promote_after: config.promote_after,
+    };
+    Engine::start(base, pool, options).map_err(|e| Failure::Engine(format!("the engine does not start: {e}")))
+}

@@ -1,0 +1,120 @@
+//! What `/generate` answers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tureen_engine::{FinishReason, SoupPath};
+use tureen_soup::{Pool, Soup};
+use utoipa::ToSchema;
+
+/// A whole answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GenerateResponse {
+    /// The text, without the prompt.
+    pub generated_text: String,
+    /// How it came to be.
+    pub details: Details,
+    /// Which parameters served it.
+    pub soup: SoupView,
+    /// The id of this request, as in `x-request-id`.
+    pub request_id: String,
+}
+
+/// How an answer came to be.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Details {
+    /// `length`, `eos_token` or `stop_sequence`.
+    #[schema(value_type = String, example = "eos_token")]
+    pub finish_reason: &'static str,
+    /// Tokens of the prompt, chat template included.
+    pub prompt_tokens: usize,
+    /// Tokens generated.
+    pub generated_tokens: usize,
+    /// The seed that was used: send it again for the same answer.
+    pub seed: u64,
+    /// Every token, when `parameters.logprobs` was set and the answer is not streamed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Vec<Token>>,
+}
+
+/// One generated token.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Token {
+    /// Its id; null for the rest of the text that the last event may carry.
+    pub id: Option<u32>,
+    /// The text that became certain with it; may be empty. The texts of all events make up the answer.
+    pub text: String,
+    /// Natural logarithm of its probability.
+    pub logprob: Option<f32>,
+}
+
+/// The soup that served an answer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SoupView {
+    /// Hash over revision, method and effective weights.
+    pub id: String,
+    /// Merge method.
+    pub method: String,
+    /// Effective weights, after normalisation; policies at zero are left out.
+    pub weights: BTreeMap<String, f64>,
+    /// Scale of the whole change.
+    pub strength: f64,
+    /// Revision of the pool.
+    pub revision: String,
+    /// `gate` or `materialised`.
+    #[schema(value_type = String, example = "gate")]
+    pub path: &'static str,
+}
+
+/// One event of a stream. The last one also has `generated_text`, `details` and `soup`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StreamEvent {
+    /// Counts from 0.
+    pub index: usize,
+    /// What is new.
+    pub token: Token,
+    /// The whole text; in the last event alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated_text: Option<String>,
+    /// In the last event alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
+    /// In the last event alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soup: Option<SoupView>,
+    /// In the last event alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl SoupView {
+    /// Shows `soup`, which was made from `pool` and is served on `path`.
+    pub fn new(pool: &Pool, soup: &Soup, path: SoupPath) -> Self {
+        let named = pool.policies().iter().zip(soup.weights());
+        Self {
+            id: soup.id().to_string(),
+            method: soup.method().to_string(),
+            weights: named.filter(|(_, w)| **w != 0.0).map(|(p, w)| (p.id().to_string(), *w)).collect(),
+            strength: soup.strength(),
+            revision: soup.revision().to_string(),
+            path: path_name(path),
+        }
+    }
+}
+
+/// The word for a path.
+pub fn path_name(path: SoupPath) -> &'static str {
+    match path {
+        SoupPath::Gate => "gate",
+        SoupPath::Materialised => "materialised",
+    }
+}
+
+/// The word for a reason on our own routes.
+pub fn reason_name(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Length => "length",
+        FinishReason::EosToken => "eos_token",
+        FinishReason::StopSequence => "stop_sequence",
+    }
+}

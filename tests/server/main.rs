@@ -1,0 +1,12 @@
+//! Speaks real HTTP to a server in this process, and runs the real binary, on a tiny model of random weights.
+
+mod binary;
+mod chat;
+mod common;
+mod config;
+mod fixture;
+mod generate;
+mod http;
+mod lifecycle;
+mod pool;
+mod weights;
