@@ -31,9 +31,10 @@ impl<T: Validate> FromRequest<App> for Valid<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         require_json(request.headers())?;
         let limits = &app.config.limits;
-        let bytes = tokio::time::timeout(app.config.server.body_timeout, read(request, limits.max_body_bytes))
-            .await
-            .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body took too long"))??;
+        let bytes =
+            tokio::time::timeout(app.config.server.body_timeout, read(request, limits.max_body_bytes))
+                .await
+                .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body took too long"))??;
         parse::<T>(&bytes)?.validate(limits).map(Self)
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! - [`cli`], [`commands`], [`exit`]: what can be typed, and what comes of it
 //! - [`config`]: `config.toml`, a file and the environment
-//! - [`pull`], [`startup`]: getting and opening the base and the pool
+//! - [`pull`], [`startup`], [`export`]: getting and opening the base and the pool, writing a merged model
 //! - [`serve`], [`lifecycle`], [`signals`]: from listening to gone
 //! - [`router`], [`middleware`], [`routes`](router): HTTP; [`extract`] and [`wire`] are what comes in and goes out
 //! - [`submit`], [`live`], [`order`]: one request on its way through the engine
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod exit;
+pub mod export;
 pub mod extract;
 pub mod lifecycle;
 pub mod live;

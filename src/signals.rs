@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Ready at the first SIGTERM or SIGINT. A second one during the drain ends the process at once.
+/// Ready at the first SIGTERM or SIGINT. Later ones change nothing: the drain has an end of its own.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
@@ -12,17 +12,9 @@ pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
-        wait(&mut terminate, &mut interrupt).await;
-        tokio::spawn(async move {
-            wait(&mut terminate, &mut interrupt).await;
-            std::process::exit(1);
-        });
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     })
-}
-
-async fn wait(terminate: &mut tokio::signal::unix::Signal, interrupt: &mut tokio::signal::unix::Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use tureen_engine::{
-    Checkpoint, Engine, GenerationError, PathChoice, SamplingParams, Submission, SubmitError,
-};
+use tureen_engine::{Checkpoint, Engine, GenerationError, PathChoice, SamplingParams, Submission, SubmitError};
 use tureen_soup::PreferenceError;
 
 use crate::app::App;
@@ -39,8 +37,7 @@ async fn try_submit(app: &App, order: Order) -> Result<Live, ApiError> {
     let soup = Arc::new(pool.soup(&order.preference, &order.merge).map_err(|e| preference_error(&e))?);
     let (prompt, order) = tokenise(app.engine.clone(), order).await?;
     let params = params(&app.config, app.engine.checkpoint(), prompt.len(), order.sampling)?;
-    let submission =
-        Submission { prompt, pool: pool.clone(), soup: soup.clone(), path: PathChoice::Auto, params };
+    let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path: PathChoice::Auto, params };
     let retry_after_s = app.config.limits.retry_after_s;
     let generation = app.engine.submit(submission).map_err(|e| submit_error(&e, retry_after_s))?;
     let view = SoupView::new(&pool, &soup, generation.path());
@@ -97,7 +94,8 @@ pub(crate) fn params(
         None => limits.default_new_tokens.min(room),
         Some(wanted) if wanted <= room => wanted,
         Some(wanted) => {
-            let detail = format!("{prompt_tokens} prompt tokens and {wanted} new ones are over the context of {context}");
+            let detail =
+                format!("{prompt_tokens} prompt tokens and {wanted} new ones are over the context of {context}");
             return Err(ApiError::invalid("context_exceeded", "max_new_tokens", detail));
         }
     };

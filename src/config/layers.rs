@@ -34,12 +34,8 @@ pub(super) fn merge(
             overlay_variable(&mut table, &name, rest, &text)?;
         }
     }
-    Value::Table(table).try_into().map_err(|e: toml::de::Error| ConfigError::WrongType {
-        origin: "configuration".into(),
-        key: e.message().to_owned(),
-        expected: "a value as config.toml describes it",
-        got: "another".into(),
-    })
+    serde_path_to_error::deserialize(Value::Table(table))
+        .map_err(|e| ConfigError::OutOfRange { key: e.path().to_string(), reason: e.inner().message().to_owned() })
 }
 
 fn overlay_file(table: &mut Table, given: Table, origin: &str) -> Result<(), ConfigError> {

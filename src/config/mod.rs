@@ -55,6 +55,14 @@ pub enum ConfigError {
         /// What was found.
         got: String,
     },
+    /// A value of the right type that the key cannot hold: a negative count, an unknown word.
+    #[error("`{key}`: {reason}")]
+    OutOfRange {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A value outside what the key allows.
     #[error("`{key}` = {value}: {reason}")]
     Invalid {

@@ -23,14 +23,8 @@ pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
 }
 
 fn server(raw: RawServer) -> Result<Server, ConfigError> {
-    let RawServer {
-        bind,
-        header_timeout_ms,
-        body_timeout_ms,
-        request_timeout_ms,
-        keep_alive_ms,
-        shutdown_grace_ms,
-    } = raw;
+    let RawServer { bind, header_timeout_ms, body_timeout_ms, request_timeout_ms, keep_alive_ms, shutdown_grace_ms } =
+        raw;
     Ok(Server {
         bind: address(&bind)?,
         header_timeout: millis("server.header_timeout_ms", header_timeout_ms)?,

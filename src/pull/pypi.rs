@@ -6,12 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::{SourceError, place};
 
-pub(super) fn fetch(
-    requirement: &str,
-    member: &str,
-    target: &Path,
-    sha256: Option<&str>,
-) -> Result<(), SourceError> {
+pub(super) fn fetch(requirement: &str, member: &str, target: &Path, sha256: Option<&str>) -> Result<(), SourceError> {
     let folder = tempfile::tempdir()?;
     let wheel = download(requirement, folder.path())?;
     let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;

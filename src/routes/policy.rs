@@ -20,10 +20,7 @@ use crate::wire::problem::Problem;
         (status = 404, description = "No such policy", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn policy(
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<PolicyResponse>, ApiError> {
+pub(super) async fn policy(State(app): State<App>, Path(id): Path<String>) -> Result<Json<PolicyResponse>, ApiError> {
     let pool = app.engine.pool();
     let index = pool.index_of(&id).ok_or_else(|| {
         let known: Vec<_> = pool.policies().iter().map(|p| p.id().to_string()).collect();

@@ -44,7 +44,10 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Ready>, ApiErr
     let changed = pool.changed_files();
     if let Some(first) = changed.first() {
         let name = first.file_name().unwrap_or_default().to_string_lossy();
-        let detail = format!("{} file(s) of the pool changed in place, first {name}; put them back by rename and reload", changed.len());
+        let detail = format!(
+            "{} file(s) of the pool changed in place, first {name}; put them back by rename and reload",
+            changed.len()
+        );
         return not_ready("pool_changed", detail);
     }
     Ok(Json(Ready { status: "ready", revision: pool.revision().to_string() }))

@@ -93,9 +93,8 @@ impl Frame {
         if !self.logprobs {
             return Value::Null;
         }
-        let entry = |t: &Token| {
-            json!({"token": t.text, "logprob": t.logprob, "bytes": t.text.as_bytes(), "top_logprobs": []})
-        };
+        let entry =
+            |t: &Token| json!({"token": t.text, "logprob": t.logprob, "bytes": t.text.as_bytes(), "top_logprobs": []});
         json!({"content": tokens.iter().map(entry).collect::<Vec<_>>(), "refusal": null})
     }
 }

@@ -56,10 +56,7 @@ impl MergedAdapters {
 }
 
 /// A preference from pairs, under the rules that JSON is read by: finite, at least 0, none twice.
-pub(super) fn preference_of(
-    pairs: impl Iterator<Item = (String, f64)>,
-    field: &str,
-) -> Result<Preference, ApiError> {
+pub(super) fn preference_of(pairs: impl Iterator<Item = (String, f64)>, field: &str) -> Result<Preference, ApiError> {
     let pairs = MapDeserializer::<_, ValueError>::new(pairs);
     Preference::deserialize(pairs).map_err(|e| ApiError::invalid("invalid_preference", field, e.to_string()))
 }

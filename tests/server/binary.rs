@@ -29,8 +29,7 @@ struct Running {
 
 impl Running {
     fn start(variables: &[(String, String)]) -> Self {
-        let mut child =
-            tureen(variables, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = tureen(variables, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut rest = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         rest.read_line(&mut line).unwrap();

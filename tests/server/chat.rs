@@ -87,10 +87,13 @@ async fn what_clients_send_besides_is_ignored() {
         ("response_format", json!({"type": "text"})),
         ("max_completion_tokens", json!(2)),
         ("logprobs", json!(true)),
-        ("messages", json!([
-            {"role": "developer", "content": "be kind", "name": "x"},
-            {"role": "user", "content": [{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]}
-        ])),
+        (
+            "messages",
+            json!([
+                {"role": "developer", "content": "be kind", "name": "x"},
+                {"role": "user", "content": [{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]}
+            ]),
+        ),
     ] {
         body[key] = value;
     }

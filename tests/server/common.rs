@@ -13,30 +13,30 @@ use tureen::config::Config;
 use tureen::{serve, startup};
 
 /// Nothing in these tests takes longer, on any machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A base and a pool on disk.
-pub struct Fixture {
-    pub dir: TempDir,
+pub(crate) struct Fixture {
+    pub(crate) dir: TempDir,
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         crate::fixture::write(&dir.path().join("base"), &dir.path().join("pool"));
         Self { dir }
     }
 
-    pub fn base(&self) -> PathBuf {
+    pub(crate) fn base(&self) -> PathBuf {
         self.dir.path().join("base")
     }
 
-    pub fn pool(&self) -> PathBuf {
+    pub(crate) fn pool(&self) -> PathBuf {
         self.dir.path().join("pool")
     }
 
     /// The variables that point a server here, and `more`.
-    pub fn variables(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+    pub(crate) fn variables(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
         let path = |p: &Path| p.display().to_string();
         let own = [
             ("TUREEN__BASE__PATH", path(&self.base())),
@@ -51,22 +51,22 @@ impl Fixture {
 }
 
 /// A running server.
-pub struct Server {
-    pub fixture: Fixture,
-    pub address: SocketAddr,
-    pub app: App,
-    pub http: reqwest::Client,
+pub(crate) struct Server {
+    pub(crate) fixture: Fixture,
+    pub(crate) address: SocketAddr,
+    pub(crate) app: App,
+    pub(crate) http: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(&[]).await
     }
 
     /// With these settings, `SECTION__KEY` and value.
-    pub async fn with(settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let fixture = Fixture::new();
         let config = Config::load(None, fixture.variables(settings)).unwrap();
         let (base, pool) = startup::open(&config).unwrap();
@@ -82,39 +82,39 @@ impl Server {
         Self { fixture, address, app, http: reqwest::Client::new(), stop: Some(stop), task }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub async fn get(&self, path: &str) -> reqwest::Response {
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         self.http.get(self.url(path)).send().await.unwrap()
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> reqwest::Response {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> reqwest::Response {
         self.http.post(self.url(path)).json(body).send().await.unwrap()
     }
 
     /// A body as it is, announced as JSON.
-    pub async fn post_raw(&self, path: &str, body: impl Into<reqwest::Body>) -> reqwest::Response {
+    pub(crate) async fn post_raw(&self, path: &str, body: impl Into<reqwest::Body>) -> reqwest::Response {
         let request = self.http.post(self.url(path)).header("content-type", "application/json");
         request.body(body).send().await.unwrap()
     }
 
     /// `POST /generate` that must work.
-    pub async fn generate(&self, body: &Value) -> Value {
+    pub(crate) async fn generate(&self, body: &Value) -> Value {
         let response = self.post("/generate", body).await;
         assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
         response.json().await.unwrap()
     }
 
     /// One value of `/metrics`.
-    pub async fn metric(&self, name: &str) -> Option<f64> {
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
         let text = self.get("/metrics").await.text().await.unwrap();
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
     /// Waits until a value of `/metrics` is `wanted`.
-    pub async fn until_metric(&self, name: &str, wanted: f64) {
+    pub(crate) async fn until_metric(&self, name: &str, wanted: f64) {
         let end = Instant::now() + PATIENCE;
         loop {
             let got = self.metric(name).await;
@@ -127,12 +127,12 @@ impl Server {
     }
 
     /// What SIGTERM does.
-    pub fn begin_shutdown(&mut self) {
+    pub(crate) fn begin_shutdown(&mut self) {
         drop(self.stop.take());
     }
 
     /// Waits for the end of the server and tells how long it took.
-    pub async fn stopped(self) -> Duration {
+    pub(crate) async fn stopped(self) -> Duration {
         let begun = Instant::now();
         tokio::time::timeout(PATIENCE, self.task).await.expect("the server ends").unwrap().unwrap();
         begun.elapsed()
@@ -140,12 +140,12 @@ impl Server {
 }
 
 /// A body for `/generate` that is decided and short.
-pub fn short(preference: Value) -> Value {
+pub(crate) fn short(preference: Value) -> Value {
     json!({"inputs": "hello", "preference": preference, "parameters": {"max_new_tokens": 4, "ignore_eos": true}})
 }
 
 /// A body for `/generate` that streams for long.
-pub fn long_stream() -> Value {
+pub(crate) fn long_stream() -> Value {
     json!({
         "inputs": "hello",
         "preference": {"concise": 1.0},
@@ -155,7 +155,7 @@ pub fn long_stream() -> Value {
 }
 
 /// Takes a refused answer apart: status, code and the whole problem.
-pub async fn problem(response: reqwest::Response) -> (u16, String, Value) {
+pub(crate) async fn problem(response: reqwest::Response) -> (u16, String, Value) {
     let status = response.status().as_u16();
     let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
     let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
@@ -167,7 +167,7 @@ pub async fn problem(response: reqwest::Response) -> (u16, String, Value) {
 }
 
 /// The events of a finished stream: name (empty when unnamed) and data.
-pub fn events(body: &str) -> Vec<(String, Value)> {
+pub(crate) fn events(body: &str) -> Vec<(String, Value)> {
     let event = |block: &str| {
         let field = |name: &str| block.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
         let data = field("data:")?;

@@ -83,7 +83,7 @@ fn impossible_values_are_refused_and_named() {
         ("TUREEN__ENGINE__MEMORY_BUDGET", "99999999999GiB", "engine.memory_budget"),
         ("TUREEN__ENGINE__MAX_BATCH_ROWS", "0", "engine.max_batch_rows"),
         ("TUREEN__LIMITS__DEFAULT_NEW_TOKENS", "5000", "limits.default_new_tokens"),
-        ("TUREEN__POOL__WEIGHTS", "borrowed", "borrowed"),
+        ("TUREEN__POOL__WEIGHTS", "borrowed", "pool.weights"),
         ("TUREEN__LOG__FORMAT", "xml", "log.format"),
         ("TUREEN__BASE__SOURCES", "ftp:x", "base.sources"),
     ];

@@ -31,7 +31,8 @@ async fn a_whole_answer_has_everything() {
 async fn no_preference_is_the_base() {
     let server = Server::start().await;
     let without = server.generate(&json!({"inputs": "hello", "parameters": {"max_new_tokens": 1}})).await;
-    let empty = server.generate(&json!({"inputs": "hello", "preference": {}, "parameters": {"max_new_tokens": 1}})).await;
+    let empty =
+        server.generate(&json!({"inputs": "hello", "preference": {}, "parameters": {"max_new_tokens": 1}})).await;
     assert_eq!(without["soup"]["weights"], json!({}));
     assert_eq!(without["soup"]["id"], empty["soup"]["id"]);
 }
@@ -119,25 +120,57 @@ async fn what_cannot_be_used_is_422_and_named() {
         (json!({"messages": [{"role": "robot", "content": "a"}]}), "invalid_field", Some("messages[0].role")),
         (json!({"inputs": "a", "nonsense": 1}), "invalid_field", Some("nonsense")),
         (json!({"inputs": "a", "parameters": {"max_tokens": 1}}), "invalid_field", Some("parameters.max_tokens")),
-        (json!({"inputs": "a", "parameters": {"max_new_tokens": 0}}), "invalid_field", Some("parameters.max_new_tokens")),
-        (json!({"inputs": "a", "parameters": {"max_new_tokens": -1}}), "invalid_field", Some("parameters.max_new_tokens")),
-        (json!({"inputs": "a", "parameters": {"max_new_tokens": 99999}}), "invalid_field", Some("parameters.max_new_tokens")),
+        (
+            json!({"inputs": "a", "parameters": {"max_new_tokens": 0}}),
+            "invalid_field",
+            Some("parameters.max_new_tokens"),
+        ),
+        (
+            json!({"inputs": "a", "parameters": {"max_new_tokens": -1}}),
+            "invalid_field",
+            Some("parameters.max_new_tokens"),
+        ),
+        (
+            json!({"inputs": "a", "parameters": {"max_new_tokens": 99999}}),
+            "invalid_field",
+            Some("parameters.max_new_tokens"),
+        ),
         (json!({"inputs": "a", "parameters": {"temperature": -0.1}}), "invalid_field", Some("parameters.temperature")),
         (json!({"inputs": "a", "parameters": {"temperature": 1e39}}), "invalid_field", Some("parameters.temperature")),
         (json!({"inputs": "a", "parameters": {"top_p": 0.0}}), "invalid_field", Some("parameters.top_p")),
         (json!({"inputs": "a", "parameters": {"min_p": 1.1}}), "invalid_field", Some("parameters.min_p")),
-        (json!({"inputs": "a", "parameters": {"repetition_penalty": 0}}), "invalid_field", Some("parameters.repetition_penalty")),
+        (
+            json!({"inputs": "a", "parameters": {"repetition_penalty": 0}}),
+            "invalid_field",
+            Some("parameters.repetition_penalty"),
+        ),
         (json!({"inputs": "a", "parameters": {"stop": [""]}}), "invalid_field", Some("parameters.stop")),
-        (json!({"inputs": "a", "parameters": {"stop": ["a", "b", "c", "d", "e", "f", "g", "h", "i"]}}), "invalid_field", Some("parameters.stop")),
-        (json!({"inputs": "a", "parameters": {"logit_bias": {"x": 1}}}), "invalid_field", Some("parameters.logit_bias")),
+        (
+            json!({"inputs": "a", "parameters": {"stop": ["a", "b", "c", "d", "e", "f", "g", "h", "i"]}}),
+            "invalid_field",
+            Some("parameters.stop"),
+        ),
+        (
+            json!({"inputs": "a", "parameters": {"logit_bias": {"x": 1}}}),
+            "invalid_field",
+            Some("parameters.logit_bias"),
+        ),
         (json!({"inputs": "a", "parameters": {"logit_bias": {"999999": 1}}}), "invalid_field", Some("logit_bias")),
         (json!({"inputs": "a", "stream": "yes"}), "invalid_field", Some("stream")),
         (json!({"inputs": "a", "user": "u-1"}), "not_supported", Some("user")),
         (json!({"inputs": "a", "explain": true}), "not_supported", Some("explain")),
         (json!({"inputs": "a", "merge": {"method": "magic"}}), "invalid_field", Some("merge.method")),
         (json!({"inputs": "a", "merge": {"nonsense": 1}}), "invalid_field", Some("merge.nonsense")),
-        (json!({"inputs": "a", "preference": {}, "parameters": {"merged_adapters": {"ids": ["concise"]}}}), "invalid_field", Some("parameters.merged_adapters")),
-        (json!({"inputs": "a", "parameters": {"merged_adapters": {"ids": ["concise"], "weights": [1, 2]}}}), "invalid_field", Some("parameters.merged_adapters")),
+        (
+            json!({"inputs": "a", "preference": {}, "parameters": {"merged_adapters": {"ids": ["concise"]}}}),
+            "invalid_field",
+            Some("parameters.merged_adapters"),
+        ),
+        (
+            json!({"inputs": "a", "parameters": {"merged_adapters": {"ids": ["concise"], "weights": [1, 2]}}}),
+            "invalid_field",
+            Some("parameters.merged_adapters"),
+        ),
         (json!({"inputs": "long ".repeat(3000)}), "prompt_too_long", Some("inputs")),
     ];
     for (body, code, field) in cases {

@@ -1,5 +1,8 @@
 //! Speaks real HTTP to a server in this process, and runs the real binary, on a tiny model of random weights.
 
+// The helpers may fail as loudly as the tests they serve.
+#![allow(clippy::unwrap_used)]
+
 mod binary;
 mod chat;
 mod common;

@@ -87,7 +87,9 @@ async fn admin_asks_for_its_token() {
         let request = token.map_or(request.try_clone().unwrap(), |t| request.header("authorization", t));
         request.send().await.unwrap()
     };
-    for wrong in [None, Some("Bearer "), Some("Bearer correct hors"), Some("Bearer Correct Horse"), Some("correct horse")] {
+    for wrong in
+        [None, Some("Bearer "), Some("Bearer correct hors"), Some("Bearer Correct Horse"), Some("correct horse")]
+    {
         let (status, code, problem) = problem(send(wrong).await).await;
         assert_eq!((status, code.as_str()), (401, "unauthorized"), "{wrong:?}");
         assert!(!problem.to_string().contains("horse"));
