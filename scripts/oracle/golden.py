@@ -31,7 +31,8 @@ def tokenizer_corpus(tokenizer, second: Bpe) -> list[dict]:
         ids = tokenizer.encode(text, add_special_tokens=False)
         if second.encode(text) != ids:
             raise SystemExit(f"the two tokenizers differ on {text!r}: {ids} and {second.encode(text)}")
-        lines.append({"text": text, "ids": ids, "decoded": tokenizer.decode(ids)})
+        spoken = tokenizer.decode(ids, skip_special_tokens=True)
+        lines.append({"text": text, "ids": ids, "decoded": tokenizer.decode(ids), "decoded_without_special": spoken})
     return lines
 
 
