@@ -1,0 +1,109 @@
+//! GGUF checkpoints: one file with weights, configuration, tokenizer and chat template.
+
+mod config;
+mod cursor;
+mod dtype;
+mod error;
+mod header;
+pub(crate) mod metadata;
+mod names;
+mod rows;
+pub(crate) mod value;
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use candle_core::{Device, Tensor};
+
+pub use self::error::GgufError;
+use self::header::{Header, TensorInfo};
+use crate::checkpoint::CheckpointError;
+use crate::checkpoint::digest;
+use crate::checkpoint::file::Watched;
+use crate::checkpoint::layout::Shapes;
+use crate::model_config::{ModelConfig, RopeScaling};
+
+/// An open GGUF file.
+pub(crate) struct GgufFile {
+    file: Watched,
+    /// By Hugging Face name.
+    tensors: BTreeMap<String, TensorInfo>,
+    pub(crate) header_metadata: metadata::Metadata,
+    pub(crate) config: ModelConfig,
+    pub(crate) sha256: String,
+}
+
+impl GgufFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let at = |source| CheckpointError::Gguf { path: path.to_owned(), source };
+        let file = Watched::open(path)?;
+        let length = file.length();
+        let header = file.with(|file| Ok(Header::read(BufReader::new(file), length)))?.map_err(at)?;
+        let mut config = config::read(&header).map_err(|error| error.at(path))?;
+        let Header { metadata: header_metadata, tensors: mut stored } = header;
+        let divisors = stored.remove("rope_freqs.weight");
+        let mut tensors = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for (name, info) in stored {
+            match names::hugging_face(&name) {
+                Some(name) => drop(tensors.insert(name, info)),
+                None => unknown.push(format!("{name} is unknown")),
+            }
+        }
+        if !unknown.is_empty() {
+            unknown.truncate(50);
+            return Err(CheckpointError::Weights(unknown));
+        }
+        let sha256 = file.with(|file| digest::sha256(file))?;
+        if let Some(info) = divisors {
+            config.rope_scaling = Some(divisors_of(&file, &info, config.head_dim)?);
+        }
+        Ok(Self { file, tensors, header_metadata, config, sha256 })
+    }
+
+    pub(crate) fn shapes(&self) -> Shapes {
+        self.tensors.iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect()
+    }
+
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|info| info.shape.as_slice())
+    }
+
+    /// The tensor in f32 and in Hugging Face row order.
+    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
+        let info = self.tensors.get(name).ok_or_else(|| CheckpointError::UnknownTensor(name.to_owned()))?;
+        let tensor = decode(&self.file, info)?;
+        let heads = match () {
+            () if self.config.architecture != "llama" => return Ok(tensor),
+            () if name.contains(".q_proj.") => self.config.num_attention_heads,
+            () if name.contains(".k_proj.") => self.config.num_key_value_heads,
+            () => return Ok(tensor),
+        };
+        let columns = info.shape.get(1).copied().unwrap_or(1);
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let values = rows::unpermute(&values, heads, columns);
+        Ok(Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu)?)
+    }
+}
+
+fn decode(file: &Watched, info: &TensorInfo) -> Result<Tensor, CheckpointError> {
+    // Allocated only after the header's check that the file holds as many bytes.
+    let mut bytes = vec![0; info.size];
+    file.with(|mut file| {
+        file.seek(SeekFrom::Start(info.start))?;
+        file.read_exact(&mut bytes)
+    })?;
+    file.check()?;
+    let tensor = qtensor_from_ggml(info.dtype, &bytes, info.shape.clone(), &Device::Cpu)?;
+    Ok(tensor.dequantize(&Device::Cpu)?)
+}
+
+fn divisors_of(file: &Watched, info: &TensorInfo, head_dim: usize) -> Result<RopeScaling, CheckpointError> {
+    let divisors: Vec<f64> = decode(file, info)?.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
+    if divisors.len() != head_dim / 2 || divisors.iter().any(|divisor| !divisor.is_finite() || *divisor <= 0.0) {
+        return Err(CheckpointError::Weights(vec!["rope_freqs.weight does not fit the heads".into()]));
+    }
+    Ok(RopeScaling::Divisors(divisors))
+}

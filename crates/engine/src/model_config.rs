@@ -1,0 +1,96 @@
+//! The shape of a checkpoint: what `config.json` or the GGUF metadata says about the network.
+
+use std::f64::consts::TAU;
+
+/// Sizes and constants of a decoder-only network of the LLaMA family. Lengths are in elements, never in bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// `llama` or `qwen2`.
+    pub architecture: String,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the feed-forward network between its projections.
+    pub intermediate_size: usize,
+    /// Number of decoder layers.
+    pub num_hidden_layers: usize,
+    /// Number of query heads.
+    pub num_attention_heads: usize,
+    /// Number of key and value heads; divides `num_attention_heads`.
+    pub num_key_value_heads: usize,
+    /// Width of one head; even.
+    pub head_dim: usize,
+    /// Rows of the embedding, which may be more than the tokenizer has tokens.
+    pub vocab_size: usize,
+    /// Longest sequence that the positions were trained for, in tokens.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square inside every RMS norm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// How the rotary frequencies are stretched for long contexts.
+    pub rope_scaling: Option<RopeScaling>,
+    /// Whether q, k and v projections (and, for llama, the output projection) have a bias; qwen2 has it on q, k, v.
+    pub attention_bias: bool,
+    /// Whether the output projection is the embedding itself, so that there is no `lm_head.weight`.
+    pub tie_word_embeddings: bool,
+    /// Token that opens a text.
+    pub bos_token_id: Option<u32>,
+    /// Tokens that end a generation, ascending.
+    pub eos_token_ids: Vec<u32>,
+}
+
+/// A published way to stretch the rotary frequencies.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RopeScaling {
+    /// Every frequency divided by the factor.
+    Linear {
+        /// The divisor, > 0.
+        factor: f64,
+    },
+    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, those between interpolated.
+    Llama3 {
+        /// Divisor of the low frequencies.
+        factor: f64,
+        /// Wavelengths above `original_max_position_embeddings / low_freq_factor` count as low frequencies.
+        low_freq_factor: f64,
+        /// Wavelengths below `original_max_position_embeddings / high_freq_factor` count as high frequencies.
+        high_freq_factor: f64,
+        /// Context of the pretraining, in tokens.
+        original_max_position_embeddings: f64,
+    },
+    /// One divisor for each of the `head_dim / 2` frequencies, as a GGUF carries them in `rope_freqs.weight`.
+    Divisors(Vec<f64>),
+}
+
+impl ModelConfig {
+    /// The `head_dim / 2` rotary frequencies in radians per token, scaling applied: `theta^(-2 i / head_dim)`
+    /// (Su et al., "RoFormer", arXiv 2104.09864, eq. 15; the llama3 scaling as in transformers).
+    pub fn rope_frequencies(&self) -> Vec<f64> {
+        (0..self.head_dim / 2)
+            .map(|i| {
+                let frequency = self.rope_theta.powf(-2.0 * i as f64 / self.head_dim as f64);
+                self.rope_scaling.as_ref().map_or(frequency, |scaling| scaling.apply(i, frequency))
+            })
+            .collect()
+    }
+}
+
+impl RopeScaling {
+    fn apply(&self, index: usize, frequency: f64) -> f64 {
+        match self {
+            Self::Linear { factor } => frequency / factor,
+            Self::Divisors(divisors) => frequency / divisors[index],
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings: context } => {
+                let wavelength = TAU / frequency;
+                if wavelength < context / high_freq_factor {
+                    frequency
+                } else if wavelength > context / low_freq_factor {
+                    frequency / factor
+                } else {
+                    let smooth = (context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                    (1.0 - smooth) * frequency / factor + smooth * frequency
+                }
+            }
+        }
+    }
+}
