@@ -4,6 +4,7 @@
 //! client sent: routes are patterns, methods, reasons and codes are closed sets.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -105,7 +106,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("tureen");
         let r = &mut registry;
-        let seconds = |r: &mut Registry, name: &str, help: &str| {
+        let histogram = |r: &mut Registry, name: &str, help: &str| {
             let histogram = Histogram::new(SECONDS);
             r.register(name, help, histogram.clone());
             histogram
@@ -118,9 +119,9 @@ impl Default for Metrics {
             reloads: family(r, "pool_reloads", "Reloads of the pool by outcome"),
             prompt_tokens: counter(r, "prompt_tokens", "Prompt tokens of finished generations"),
             generation_tokens: counter(r, "generation_tokens", "Generated tokens of finished generations"),
-            first_token: seconds(r, "time_to_first_token_seconds", "From submission to the first token"),
-            inter_token: seconds(r, "inter_token_latency_seconds", "Between two tokens of one generation"),
-            whole_request: seconds(r, "e2e_request_latency_seconds", "From submission to the end, however it ended"),
+            first_token: histogram(r, "time_to_first_token_seconds", "From submission to the first token"),
+            inter_token: histogram(r, "inter_token_latency_seconds", "Between two tokens of one generation"),
+            whole_request: histogram(r, "e2e_request_latency_seconds", "From submission to the end, however it ended"),
             policies: gauge(r, "pool_policies", "Policies in the pool"),
             engine: EngineMetrics::register(r),
             registry: Mutex::new(registry),
@@ -208,18 +209,107 @@ where
 struct EngineMetrics {
     running: Gauge,
     waiting: Gauge,
+    kv_usage: Real,
+    memory_budget: Gauge,
+    memory_used: Gauge,
+    kv_bytes: Gauge,
+    soups: Gauge,
+    soup_bytes: Gauge,
+    merges: Counter,
+    merge_failures: Counter,
+    merge_seconds: Seconds,
+    steps: Counter,
+    step_seconds: Seconds,
+    prefill_tokens: Counter,
+    decode_tokens: Counter,
+    gate_tokens: Counter,
+    panics: Counter,
 }
+
+type Real = Gauge<f64, AtomicU64>;
+type Seconds = Counter<f64, AtomicU64>;
 
 impl EngineMetrics {
     fn register(r: &mut Registry) -> Self {
         Self {
             running: gauge(r, "num_requests_running", "Rows in the batch"),
             waiting: gauge(r, "num_requests_waiting", "Requests waiting for a place in the batch"),
+            kv_usage: real(r, "kv_cache_usage", "Share of the memory budget that KV caches hold, 0 to 1"),
+            memory_budget: gauge(r, "memory_budget_bytes", "Budget for KV caches and materialised soups"),
+            memory_used: gauge(r, "memory_used_bytes", "Bytes leased from the budget"),
+            kv_bytes: gauge(r, "kv_cache_bytes", "Bytes leased for KV caches"),
+            soups: gauge(r, "soup_cache_entries", "Materialised soups in the cache"),
+            soup_bytes: gauge(r, "soup_cache_bytes", "Bytes of the materialised soups in the cache"),
+            merges: counter(r, "merges", "Soups merged, failed ones included"),
+            merge_failures: counter(r, "merge_failures", "Merges that failed"),
+            merge_seconds: seconds(r, "merge_seconds", "Time spent merging"),
+            steps: counter(r, "steps", "Steps of the scheduler"),
+            step_seconds: seconds(r, "step_seconds", "Time spent in steps"),
+            prefill_tokens: counter(r, "prefill_tokens", "Prompt tokens computed"),
+            decode_tokens: counter(r, "decode_tokens", "Tokens sampled"),
+            gate_tokens: counter(r, "gate_tokens", "Tokens computed with a gate"),
+            panics: counter(r, "step_panics", "Steps that crashed and were contained"),
         }
     }
 
     fn set(&self, stats: &EngineStats) {
-        self.running.set(stats.running as i64);
-        self.waiting.set(stats.waiting as i64);
+        // Destructured, so that a new number cannot be forgotten here.
+        let EngineStats {
+            running,
+            waiting,
+            memory_budget_bytes,
+            memory_used_bytes,
+            kv_cache_bytes,
+            soup_cache_entries,
+            soup_cache_bytes,
+            merges,
+            merge_failures,
+            merge_seconds,
+            steps,
+            step_seconds,
+            prefill_tokens,
+            decode_tokens,
+            gate_tokens,
+            panics,
+        } = *stats;
+        self.running.set(running as i64);
+        self.waiting.set(waiting as i64);
+        self.kv_usage.set(kv_cache_bytes as f64 / memory_budget_bytes.max(1) as f64);
+        self.memory_budget.set(memory_budget_bytes as i64);
+        self.memory_used.set(memory_used_bytes as i64);
+        self.kv_bytes.set(kv_cache_bytes as i64);
+        self.soups.set(soup_cache_entries as i64);
+        self.soup_bytes.set(soup_cache_bytes as i64);
+        copy(&self.merges, merges);
+        copy(&self.merge_failures, merge_failures);
+        copy_seconds(&self.merge_seconds, merge_seconds);
+        copy(&self.steps, steps);
+        copy_seconds(&self.step_seconds, step_seconds);
+        copy(&self.prefill_tokens, prefill_tokens);
+        copy(&self.decode_tokens, decode_tokens);
+        copy(&self.gate_tokens, gate_tokens);
+        copy(&self.panics, panics);
     }
+}
+
+fn real(registry: &mut Registry, name: &str, help: &str) -> Real {
+    let gauge = Real::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}
+
+fn seconds(registry: &mut Registry, name: &str, help: &str) -> Seconds {
+    let counter = Seconds::default();
+    registry.register(name, help, counter.clone());
+    counter
+}
+
+/// The engine counts; this shows its count. `fetch_max`: two scrapes at once never turn a counter back.
+fn copy(shown: &Counter, count: u64) {
+    shown.inner().fetch_max(count, Ordering::Relaxed);
+}
+
+fn copy_seconds(shown: &Seconds, count: f64) {
+    // Positive floats are ordered as their bits are.
+    shown.inner().fetch_max(count.to_bits(), Ordering::Relaxed);
 }

@@ -146,11 +146,13 @@ pub enum PoolWeights {
 pub struct Engine {
     /// Compute threads, at least 1.
     pub threads: usize,
+    /// Portable kernels even where the CPU could do better.
+    pub portable: bool,
     /// Bytes for KV cache and materialised soups together.
     pub memory_budget: u64,
     /// Sequences computed together.
     pub max_batch_rows: usize,
-    /// Prompt tokens of one sequence per step.
+    /// Prompt tokens computed in one step.
     pub prefill_chunk: usize,
 }
 

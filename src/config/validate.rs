@@ -63,6 +63,7 @@ fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Engine {
+        portable: isa == "portable",
         threads: within("engine.threads", if threads == 0 { cores } else { threads }, 1, 1024)?,
         memory_budget: bytes("engine.memory_budget", &memory_budget)?,
         max_batch_rows: within("engine.max_batch_rows", max_batch_rows, 1, 4096)?,

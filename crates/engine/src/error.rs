@@ -1,0 +1,96 @@
+//! What can go wrong, one error for each cause.
+
+/// The engine could not start, or not take a pool.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The checkpoint could not be read.
+    #[error("reading the base: {0}")]
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
+    /// An option that makes no sense.
+    #[error("engine option {name}: {reason}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The operating system gave no thread.
+    #[error("starting a thread: {0}")]
+    Thread(String),
+    /// The pool belongs to another base.
+    #[error("the pool was made for base {pool}, this engine serves {base}")]
+    OtherBase {
+        /// The pool's base.
+        pool: String,
+        /// The engine's.
+        base: String,
+    },
+}
+
+/// A submission was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Too many are waiting already.
+    #[error("too many requests are waiting")]
+    QueueFull,
+    /// The memory budget has no room now.
+    #[error("this needs {needed} bytes; {used} of the budget of {budget} are in use")]
+    OutOfMemory {
+        /// Bytes of its KV cache, or of its merged weights.
+        needed: u64,
+        /// Bytes in use.
+        used: u64,
+        /// The whole budget.
+        budget: u64,
+    },
+    /// Prompt and answer do not fit the context.
+    #[error("{tokens} tokens of prompt and answer are over the context of {context}")]
+    PromptTooLong {
+        /// Prompt and longest answer.
+        tokens: usize,
+        /// The engine's context.
+        context: usize,
+    },
+    /// The engine is shutting down.
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+}
+
+/// A generation broke off.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerationError {
+    /// The engine is shutting down.
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+    /// The model computed something that is no number.
+    #[error("the model's logits are not finite; the policies in this soup may be damaged")]
+    NotFinite,
+    /// The step that computed this generation crashed.
+    #[error("the engine failed in this step; other requests go on")]
+    Panicked,
+    /// The soup could not be merged.
+    #[error("merging the soup failed: {0}")]
+    Merge(String),
+    /// The request was not taken.
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
+}
+
+impl GenerationError {
+    /// A stable name for clients and logs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ShuttingDown => "shutting_down",
+            Self::NotFinite => "logits_not_finite",
+            Self::Panicked => "engine_panicked",
+            Self::Merge(_) => "merge_failed",
+            Self::Refused(SubmitError::QueueFull) => "queue_full",
+            Self::Refused(SubmitError::OutOfMemory { .. }) => "out_of_memory",
+            Self::Refused(SubmitError::PromptTooLong { .. }) => "prompt_too_long",
+            Self::Refused(SubmitError::ShuttingDown) => "shutting_down",
+        }
+    }
+}

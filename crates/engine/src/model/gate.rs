@@ -1,0 +1,155 @@
+//! The gate path: every preference in one batch, without merging anything.
+//!
+//! For a linear layer that policies 1..N change, `A* = [A_1; ...; A_N]` and `B* = [s_1 B_1, ..., s_N B_N]` are stacked
+//! once. With g(row) = the row's weights spread over the ranks, times strength (design, section 3):
+//!
+//! ```text
+//! exact:   y += ((x A*ᵀ) ∘ g) B*ᵀ
+//! factor:  z = Σ_j w_j x A_jᵀ;   y += strength · [w_1 z, ..., w_N z] B*ᵀ
+//! ```
+//!
+//! A policy with weight zero adds products with an exact zero, so who else is in the pool or batch changes no row.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tureen_soup::{LoraModule, Method, PolicyWeights, Pool, Soup};
+
+use super::matrix::Matrix;
+use super::weights::Slot;
+use crate::kernels::Isa;
+
+/// The stacked factors of one linear layer.
+#[derive(Debug)]
+struct Stack {
+    /// (R, in), R the sum of the ranks.
+    a: Matrix,
+    /// (out, R), scales folded in.
+    b: Matrix,
+    /// Policy and its place among the ranks.
+    blocks: Vec<(usize, Range<usize>)>,
+    largest_rank: usize,
+}
+
+/// The stacked factors of a pool, layer by layer.
+#[derive(Debug)]
+pub(crate) struct Gates {
+    stacks: Vec<[Option<Stack>; 7]>,
+}
+
+/// One row's gate: which soup it wants.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Mix {
+    factor: bool,
+    strength: f32,
+    /// One for each policy of the pool, in its order.
+    weights: Vec<f32>,
+}
+
+impl Mix {
+    /// The gate of `soup`; `None` for the base, and for methods that need merged weights.
+    pub(crate) fn of(soup: &Soup) -> Option<Arc<Self>> {
+        let factor = match soup.method() {
+            Method::Exact => false,
+            Method::Factor => true,
+            _ => return None,
+        };
+        let weights = soup.weights().iter().map(|w| *w as f32).collect();
+        (!soup.is_base()).then(|| Arc::new(Self { factor, strength: soup.strength() as f32, weights }))
+    }
+
+    /// Turns `z = x A*ᵀ` into what `B*ᵀ` is multiplied with. `scratch` is overwritten.
+    fn apply(&self, stack: &Stack, z: &mut [f32], scratch: &mut Vec<f32>) {
+        if !self.factor {
+            for (policy, ranks) in &stack.blocks {
+                let gate = self.weights[*policy] * self.strength;
+                z[ranks.clone()].iter_mut().for_each(|z| *z *= gate);
+            }
+            return;
+        }
+        // Unequal ranks are padded with zeros up to the largest.
+        scratch.clear();
+        scratch.resize(stack.largest_rank, 0.0);
+        for (policy, ranks) in &stack.blocks {
+            let weight = self.weights[*policy];
+            scratch.iter_mut().zip(&z[ranks.clone()]).for_each(|(sum, z)| *sum += weight * z);
+        }
+        for (policy, ranks) in &stack.blocks {
+            let gate = self.weights[*policy] * self.strength;
+            z[ranks.clone()].iter_mut().zip(&*scratch).for_each(|(z, sum)| *z = gate * sum);
+        }
+    }
+}
+
+impl Gates {
+    /// Stacks the LoRA policies of `pool`; full-weight policies have no factors and take no part.
+    pub(crate) fn new(pool: &Pool, layers: usize) -> Self {
+        let stacks = |layer| Slot::ALL.map(|slot| Stack::new(pool, &slot.module(layer)));
+        Self { stacks: (0..layers).map(stacks).collect() }
+    }
+
+    /// Adds each row's soup to `y` (rows, out), given the layer's input `x` (rows, in). One mix for each row.
+    pub(crate) fn accumulate(
+        &self,
+        isa: Isa,
+        (layer, slot): (usize, Slot),
+        mixes: &[Arc<Mix>],
+        x: &[f32],
+        y: &mut [f32],
+        scratch: &mut GateScratch,
+    ) {
+        let Some(stack) = &self.stacks[layer][slot as usize] else { return };
+        let GateScratch { z, sums } = scratch;
+        z.clear();
+        z.resize(mixes.len() * stack.a.out(), 0.0);
+        stack.a.apply(isa, x, z);
+        for (mix, z) in mixes.iter().zip(z.chunks_exact_mut(stack.a.out())) {
+            mix.apply(stack, z, sums);
+        }
+        stack.b.accumulate(isa, z, y);
+    }
+}
+
+/// Reused between steps.
+#[derive(Debug, Default)]
+pub(crate) struct GateScratch {
+    z: Vec<f32>,
+    sums: Vec<f32>,
+}
+
+impl Stack {
+    /// `None` when no policy changes `module`.
+    fn new(pool: &Pool, module: &str) -> Option<Self> {
+        let found: Vec<(usize, &LoraModule)> = pool
+            .policies()
+            .iter()
+            .enumerate()
+            .filter_map(|(index, policy)| match policy.weights() {
+                PolicyWeights::Lora(lora) => Some((index, lora.modules().get(module)?)),
+                PolicyWeights::Full(_) => None,
+            })
+            .collect();
+        let (_, first) = found.first()?;
+        let (input, out) = (first.in_features, first.out_features);
+        let ranks: usize = found.iter().map(|(_, m)| m.rank).sum();
+        let a = found.iter().flat_map(|(_, m)| m.a.iter().copied()).collect();
+        let mut b = Vec::with_capacity(out * ranks);
+        for row in 0..out {
+            for (_, module) in &found {
+                let values = &module.b[row * module.rank..][..module.rank];
+                b.extend(values.iter().map(|v| (f64::from(*v) * module.scale) as f32));
+            }
+        }
+        let mut start = 0;
+        let blocks = found
+            .iter()
+            .map(|(index, module)| {
+                let block = start..start + module.rank;
+                start = block.end;
+                (*index, block)
+            })
+            .collect();
+        let largest_rank = found.iter().map(|(_, m)| m.rank).max().unwrap_or(0);
+        Some(Self { a: Matrix::new(ranks, input, a, None), b: Matrix::new(out, ranks, b, None), blocks, largest_rank })
+    }
+}

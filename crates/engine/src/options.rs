@@ -1,0 +1,37 @@
+//! How an engine is set up.
+
+/// Limits and sizes, each with its cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Compute threads; 0 takes every core.
+    pub threads: usize,
+    /// Bytes for KV caches and materialised soups together.
+    pub memory_budget: u64,
+    /// Sequences computed together. A step takes longer with more, each sequence a little.
+    pub max_batch_rows: usize,
+    /// Requests that may wait while the batch is full.
+    pub max_waiting: usize,
+    /// Prompt tokens computed in one step, over all sequences: what a running stream waits longest for.
+    pub prefill_chunk: usize,
+    /// Tokens of prompt and answer together.
+    pub max_context: usize,
+    /// Requests for one soup before it is merged and kept; 0 never merges what the gate can serve.
+    pub promote_after: u32,
+    /// Use the portable kernels even where the CPU could do better.
+    pub portable: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            memory_budget: 2 << 30,
+            max_batch_rows: 16,
+            max_waiting: 64,
+            prefill_chunk: 64,
+            max_context: 2048,
+            promote_after: 16,
+            portable: false,
+        }
+    }
+}

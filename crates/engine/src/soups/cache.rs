@@ -1,0 +1,98 @@
+//! The soup cache, weighed in bytes, and the count of who asks for what.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tureen_soup::{Pool, Soup, SoupId};
+
+use super::cell::SoupCell;
+use super::merger::{Job, Merger};
+use crate::budget::{Budget, Purpose};
+
+/// The weigher counts in these units: a cache entry's weight is 32 bits wide.
+const UNIT: u64 = 1 << 10;
+/// Soups whose popularity is remembered; the least recently asked for is forgotten first.
+const REMEMBERED: u64 = 4096;
+
+/// Merged weights do not fit the memory budget now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoRoom {
+    pub(crate) needed: u64,
+}
+
+/// Materialised soups by id: content, weights, method and revision, never a name.
+pub(crate) struct SoupCache {
+    cells: Cache<SoupId, Arc<SoupCell>>,
+    budget: Arc<Budget>,
+    merger: Arc<Merger>,
+}
+
+impl SoupCache {
+    /// A cache that may fill half of the budget; the other half stays for KV caches.
+    pub(crate) fn new(budget: Arc<Budget>, merger: Arc<Merger>) -> Self {
+        let cells = Cache::builder()
+            .weigher(|_, cell: &Arc<SoupCell>| u32::try_from(cell.bytes().div_ceil(UNIT)).unwrap_or(u32::MAX))
+            .max_capacity(budget.limit() / 2 / UNIT)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Self { cells, budget, merger }
+    }
+
+    /// The soup if it is merged already.
+    pub(crate) fn ready(&self, id: &SoupId) -> Option<Arc<SoupCell>> {
+        self.cells.get(id).filter(|cell| cell.is_ready())
+    }
+
+    /// The soup, its merge begun if nobody did: however many ask at once, it is merged once.
+    pub(crate) fn get(&self, pool: &Arc<Pool>, soup: &Arc<Soup>) -> Result<Arc<SoupCell>, NoRoom> {
+        self.begin(pool, soup).or_else(|_| {
+            self.make_room();
+            self.begin(pool, soup)
+        })
+    }
+
+    fn begin(&self, pool: &Arc<Pool>, soup: &Arc<Soup>) -> Result<Arc<SoupCell>, NoRoom> {
+        let merge = || {
+            let needed = self.merger.bytes(pool, soup);
+            let lease = self.budget.lease(Purpose::Soup, needed).ok_or(NoRoom { needed })?;
+            let cell = Arc::new(SoupCell::new(needed, lease));
+            self.merger.send(Job { pool: pool.clone(), soup: soup.clone(), cell: Arc::downgrade(&cell) });
+            Ok(cell)
+        };
+        self.cells.try_get_with(soup.id().clone(), merge).map_err(|e: Arc<NoRoom>| *e)
+    }
+
+    /// Forgets a soup whose merge failed, so that the next request tries again.
+    pub(crate) fn forget(&self, id: &SoupId) {
+        self.cells.invalidate(id);
+    }
+
+    /// Lets every soup go that no row is using.
+    pub(crate) fn make_room(&self) {
+        self.cells.invalidate_all();
+        self.cells.run_pending_tasks();
+    }
+
+    /// Entries and bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.cells.run_pending_tasks();
+        (self.cells.entry_count(), self.cells.weighted_size() * UNIT)
+    }
+}
+
+/// How often each soup was asked for.
+pub(crate) struct Heat(Cache<SoupId, Arc<AtomicU32>>);
+
+impl Heat {
+    pub(crate) fn new() -> Self {
+        Self(Cache::builder().max_capacity(REMEMBERED).eviction_policy(EvictionPolicy::lru()).build())
+    }
+
+    /// Counts one request and tells how many there were.
+    pub(crate) fn count(&self, id: &SoupId) -> u32 {
+        let counter = self.0.get_with(id.clone(), Arc::default);
+        counter.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+}

@@ -1,0 +1,95 @@
+//! The thread that merges soups, beside the scheduler: a merge never holds up a step.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak, mpsc};
+use std::time::Instant;
+
+use tureen_soup::{Pool, Soup, merge};
+
+use super::cell::{SoupCell, State};
+use crate::checkpoint::Checkpoint;
+use crate::model::Weights;
+
+/// A soup to merge. The cell may be gone before its turn comes: then nobody wants it any more.
+pub(super) struct Job {
+    pub(super) pool: Arc<Pool>,
+    pub(super) soup: Arc<Soup>,
+    pub(super) cell: Weak<SoupCell>,
+}
+
+/// Merges soups one after the other, tensors in parallel.
+pub(crate) struct Merger {
+    jobs: mpsc::Sender<Job>,
+    checkpoint: Arc<Checkpoint>,
+    counts: Arc<Counts>,
+}
+
+/// What the merger has done.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) merges: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) microseconds: AtomicU64,
+}
+
+impl Merger {
+    /// Starts the thread. `settled` is called after each merge.
+    pub(crate) fn start(
+        checkpoint: Arc<Checkpoint>,
+        base: Arc<Weights>,
+        threads: Arc<rayon::ThreadPool>,
+        settled: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (jobs, work) = mpsc::channel::<Job>();
+        let counts = Arc::<Counts>::default();
+        let counted = counts.clone();
+        std::thread::Builder::new().name("tureen-merger".into()).spawn(move || {
+            while let Ok(Job { pool, soup, cell }) = work.recv() {
+                let Some(cell) = cell.upgrade() else { continue };
+                let begun = Instant::now();
+                let state = merged(&base, &pool, &soup, &threads);
+                let failed = matches!(state, State::Failed(_));
+                counted.merges.fetch_add(1, Ordering::Relaxed);
+                counted.failures.fetch_add(failed.into(), Ordering::Relaxed);
+                counted.microseconds.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+                cell.settle(state);
+                settled();
+            }
+        })?;
+        Ok(Self { jobs, checkpoint, counts })
+    }
+
+    /// Bytes of the tensors that `soup` changes, as f32.
+    pub(super) fn bytes(&self, pool: &Pool, soup: &Soup) -> u64 {
+        let elements = |name: &String| self.checkpoint.shape(name).map_or(0, |s| s.iter().product::<usize>());
+        merge::touched(pool, soup).iter().map(|name| (elements(name) * size_of::<f32>()) as u64).sum()
+    }
+
+    pub(super) fn send(&self, job: Job) {
+        let lost = |mpsc::SendError(job): mpsc::SendError<Job>| {
+            if let Some(cell) = job.cell.upgrade() {
+                cell.settle(State::Failed("the merger stopped".into()));
+            }
+        };
+        self.jobs.send(job).unwrap_or_else(lost);
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+fn merged(base: &Weights, pool: &Pool, soup: &Soup, threads: &rayon::ThreadPool) -> State {
+    let touched: HashSet<String> = merge::touched(pool, soup).into_iter().collect();
+    let change = |name: &str, shape: &[usize], values: &[f32]| {
+        if touched.contains(name) { merge::tensor(pool, soup, name, shape, values) } else { Ok(None) }
+    };
+    let work = || threads.install(|| base.derive(&change));
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(weights)) => State::Ready(Arc::new(weights)),
+        Ok(Err(error)) => State::Failed(error.to_string()),
+        Err(_) => State::Failed("the merge crashed".into()),
+    }
+}

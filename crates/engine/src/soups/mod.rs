@@ -1,0 +1,11 @@
+//! Materialised soups: merged once, kept while there is room, shared by all who want them.
+
+mod backend;
+mod cache;
+mod cell;
+mod merger;
+
+pub use backend::SoupBackend;
+pub(crate) use cache::{Heat, NoRoom, SoupCache};
+pub(crate) use cell::{SoupCell, State};
+pub(crate) use merger::Merger;
