@@ -1,6 +1,6 @@
 """Writes the golden files under tests/golden: see the README there for their fields.
 
-usage: golden.py HF_DIRECTORY OUT
+usage: golden.py BASE.gguf HF_DIRECTORY OUT   (HF_DIRECTORY: what dequantise.py made of BASE.gguf)
 """
 
 import json
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import golden_lora
+import golden_pool
 from bpe import Bpe
 from corpus import CHATS, TEXTS, USER
 from reference import PROBES, greedy, load_model, load_tokenizer, logits, probes, top
@@ -68,7 +69,7 @@ def base_logits(model, tokenizer) -> dict:
 
 
 def main() -> None:
-    directory, out = Path(sys.argv[1]), Path(sys.argv[2])
+    gguf, directory, out = map(Path, sys.argv[1:])
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = load_tokenizer(directory)
     document = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
@@ -77,6 +78,7 @@ def main() -> None:
     (out / "base_logits.json").write_text(compact(base_logits(load_model(directory), tokenizer)) + "\n")
     tokens = tokenizer.encode(PLAIN, add_special_tokens=False)
     (out / "lora_logits.json").write_text(compact(golden_lora.build(directory, out / "lora", PLAIN, tokens)) + "\n")
+    (out / "lora/pool.toml").write_text(golden_pool.manifest(gguf, document, out / "lora"), encoding="utf-8")
 
 
 if __name__ == "__main__":
