@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 
 from corpus import CHATS
-from reference import load_model, load_tokenizer, logits
+from reference import distance, load_model, load_tokenizer, logits
 
 TOLERANCE = 1e-3  # max |difference| / max |logit|, everything in f32
 
@@ -23,10 +23,6 @@ def served(path: Path) -> tuple[list[int], torch.Tensor]:
     """The tokens of the prompt and the logits after the last of them, as the server has them."""
     answer = json.loads(path.read_text(encoding="utf-8"))
     return answer["tokens"], torch.tensor(answer["last_logits"], dtype=torch.float32)
-
-
-def distance(left: torch.Tensor, right: torch.Tensor) -> float:
-    return ((left - right).abs().max() / right.abs().max()).item()
 
 
 def report(name: str, passed: bool, figure: str) -> None:

@@ -49,7 +49,7 @@ def config(meta: dict) -> dict:
 
 
 def unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Undoes llama.cpp's conversion, which interleaves the two halves of every rotary head: rows 0, d/2, 1, d/2+1, ..."""
+    """Undoes llama.cpp's conversion, which interleaves the halves of every rotary head: rows 0, d/2, 1, d/2+1, ..."""
     rows, columns = weight.shape
     halves = weight.reshape(heads, rows // heads // 2, 2, columns)
     return halves.swapaxes(1, 2).reshape(rows, columns)

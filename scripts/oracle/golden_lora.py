@@ -13,7 +13,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 
-from reference import PROBES, load_model, logits, probes, top
+from reference import PROBES, distance, load_model, logits, probes, top
 
 BASE_NAME = "SmolLM2-135M-Instruct"
 # The mix of the goldens, and how far PEFT may be from it: max |difference| / max |logit|.
@@ -160,10 +160,6 @@ def peft_logits(base, directory: Path, tokens: list[int]) -> dict[str, torch.Ten
     return rows
 
 
-def distance(left: torch.Tensor, right: torch.Tensor) -> float:
-    return ((left - right).abs().max() / right.abs().max()).item()
-
-
 def build(base: Path, directory: Path, prompt: str, tokens: list[int]) -> dict:
     """Writes the adapters to `directory`; the answer is the content of lora_logits.json."""
     model = load_model(base)
@@ -179,8 +175,9 @@ def build(base: Path, directory: Path, prompt: str, tokens: list[int]) -> dict:
         if distance(soup, untouched) < EFFECT:
             raise SystemExit(f"{name} hardly differs from the base: {distance(soup, untouched):.2e}")
     for name, theirs in peft_logits(model, directory, tokens).items():
-        print(f"{name}: {distance(rows[name], untouched):.2e} from the base, {distance(theirs, rows[name]):.2e} from PEFT")
-        if distance(theirs, rows[name]) > AGREEMENT:
+        error = distance(theirs, rows[name])
+        print(f"{name}: {distance(rows[name], untouched):.2e} from the base, {error:.2e} from PEFT")
+        if error > AGREEMENT:
             raise SystemExit(f"PEFT differs on {name}")
     return {
         "probe_ids": PROBES,

@@ -1,6 +1,7 @@
 """The reference model: transformers in f32 on one thread."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is on disk
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -19,12 +20,12 @@ PROBES = [(13 + 769 * i) % VOCABULARY for i in range(64)]
 TOP = 8
 
 
-def load_model(directory):
+def load_model(directory: Path):
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager")
     return model.eval()
 
 
-def load_tokenizer(directory):
+def load_tokenizer(directory: Path):
     return AutoTokenizer.from_pretrained(directory)
 
 
@@ -48,6 +49,11 @@ def short(value: torch.Tensor) -> float:
     return float(str(value.numpy()))
 
 
+def distance(left: torch.Tensor, right: torch.Tensor) -> float:
+    """max |difference| / max |right|"""
+    return ((left - right).abs().max() / right.abs().max()).item()
+
+
 def greedy(model, tokens: list[int], count: int) -> tuple[list[int], float]:
     """The likeliest continuation, past any end token, and the smallest lead of a first choice over the second."""
     row, lead = list(tokens), float("inf")
@@ -55,4 +61,4 @@ def greedy(model, tokens: list[int], count: int) -> tuple[list[int], float]:
         best = logits(model, row)[-1].topk(2)
         lead = min(lead, (best.values[0] - best.values[1]).item())
         row.append(best.indices[0].item())
-    return row[len(tokens):], lead
+    return row[len(tokens) :], lead
