@@ -1,0 +1,71 @@
+//! One policy's change of one tensor, row by row.
+
+use super::MergeError;
+use crate::{LoraModule, Policy, PolicyWeights};
+
+/// `D_i` of one tensor.
+pub(super) enum Delta<'a> {
+    /// `scale · B A`
+    LowRank {
+        module: &'a LoraModule,
+        /// A in f64, r x in: it is read once for each row.
+        a: Vec<f64>,
+    },
+    /// `theta - base`
+    Full { theta: Vec<f32>, base: &'a [f32] },
+}
+
+impl<'a> Delta<'a> {
+    /// `None` when `policy` leaves the tensor as it is.
+    pub(super) fn of(
+        policy: &'a Policy,
+        name: &str,
+        shape: &[usize],
+        base: &'a [f32],
+    ) -> Result<Option<Self>, MergeError> {
+        let require = |found: &[usize]| match found == shape {
+            true => Ok(()),
+            false => Err(MergeError::Shape { name: name.to_owned(), shape: shape.to_vec(), found: found.to_vec() }),
+        };
+        match policy.weights() {
+            PolicyWeights::Lora(lora) => {
+                let Some(module) = lora.of_tensor(name) else { return Ok(None) };
+                require(&[module.out_features, module.in_features])?;
+                Ok(Some(Self::LowRank { module, a: module.a.iter().copied().map(f64::from).collect() }))
+            }
+            PolicyWeights::Full(full) => {
+                let Some(found) = full.shape(name) else { return Ok(None) };
+                require(found)?;
+                Ok(full.checked_tensor(name)?.map(|theta| Self::Full { theta, base }))
+            }
+        }
+    }
+
+    /// Writes row `row` (values along the last axis) to `out`. `scale · Σ_k B[row][k] A[k]`, k ascending, in f64.
+    pub(super) fn row(&self, row: usize, out: &mut [f64]) {
+        match self {
+            Self::LowRank { module, a } => {
+                out.fill(0.0);
+                let b = &module.b[row * module.rank..][..module.rank];
+                for (b, a) in b.iter().zip(a.chunks_exact(module.in_features)) {
+                    let b = f64::from(*b);
+                    out.iter_mut().zip(a).for_each(|(out, a)| *out += b * a);
+                }
+                out.iter_mut().for_each(|out| *out *= module.scale);
+            }
+            Self::Full { theta, base } => {
+                let start = row * out.len();
+                let pairs = theta[start..].iter().zip(&base[start..]);
+                out.iter_mut().zip(pairs).for_each(|(out, (theta, base))| *out = f64::from(*theta) - f64::from(*base));
+            }
+        }
+    }
+
+    /// The policy's own tensor, when it has one.
+    pub(super) fn theta(&self) -> Option<&[f32]> {
+        match self {
+            Self::LowRank { .. } => None,
+            Self::Full { theta, .. } => Some(theta),
+        }
+    }
+}
