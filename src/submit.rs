@@ -132,6 +132,7 @@ fn submit_error(error: &SubmitError, retry_after_s: u64) -> ApiError {
         SubmitError::QueueFull => ApiError::busy("queue_full", "too many requests are waiting", retry_after_s),
         SubmitError::OutOfMemory { .. } => ApiError::busy("out_of_memory", error.to_string(), retry_after_s),
         SubmitError::PromptTooLong { .. } => ApiError::invalid("prompt_too_long", "inputs", error.to_string()),
+        SubmitError::UnknownToken { .. } => ApiError::invalid("prompt_not_tokenised", "inputs", error.to_string()),
         SubmitError::ShuttingDown => ApiError::shutting_down(),
     }
 }

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
-use tureen_engine::Checkpoint;
+use serde_json::json;
+use tureen_engine::{ChatTemplate, Checkpoint};
 use tureen_soup::{Pool, Soup, merge};
 
 /// Why a model could not be written.
@@ -28,6 +29,9 @@ pub enum ExportError {
         /// Why.
         source: merge::MergeError,
     },
+    /// The tokenizer has no file form.
+    #[error("writing the tokenizer: {0}")]
+    Tokenizer(String),
     /// The weights could not be written.
     #[error("writing {path}: {source}")]
     Weights {
@@ -91,6 +95,17 @@ fn write(out: &Path, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
     std::fs::write(&path, bytes).map_err(|source| ExportError::Write { path, source })
 }
 
-fn tokenizer(_base: &Checkpoint, _out: &Path) -> Result<(), ExportError> {
-    Ok(())
+fn tokenizer(base: &Checkpoint, out: &Path) -> Result<(), ExportError> {
+    let tokenizer = base.tokenizer();
+    let json = tokenizer.to_json().map_err(|e| ExportError::Tokenizer(e.to_string()))?;
+    write(out, "tokenizer.json", json.as_bytes())?;
+    let token = |id: Option<u32>| id.and_then(|id| tokenizer.token(id));
+    let config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": token(base.config().bos_token_id),
+        "eos_token": token(base.config().eos_token_ids.first().copied()),
+        "chat_template": base.chat_template().map(ChatTemplate::source),
+        "clean_up_tokenization_spaces": false,
+    });
+    write(out, "tokenizer_config.json", config.to_string().as_bytes())
 }

@@ -159,6 +159,7 @@ impl Engine {
         if tokens > inner.options.max_context || prompt.is_empty() || params.max_new_tokens == 0 {
             return Err(SubmitError::PromptTooLong { tokens, context: inner.options.max_context });
         }
+        inner.check_tokens(&prompt)?;
         let limit = inner.options.max_batch_rows + inner.options.max_waiting;
         let place = Place::take(&inner.places, limit).ok_or(SubmitError::QueueFull)?;
         let cache = inner.cache(tokens)?;
@@ -195,6 +196,7 @@ impl Engine {
             let context = inner.options.max_context;
             return Err(SubmitError::PromptTooLong { tokens: tokens.len(), context }.into());
         }
+        inner.check_tokens(tokens)?;
         let cache = inner.cache(tokens.len())?;
         let (_, served) = inner.serve(&self.pool(), soup, path)?;
         if let Served::Materialised(cell) = &served
@@ -280,6 +282,14 @@ impl Inner {
         });
         let lease = lease.ok_or_else(|| self.out_of_memory(needed))?;
         Ok(KvCache::new(layers, width, positions, lease))
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<(), SubmitError> {
+        let vocabulary = self.model.config().vocab_size;
+        match tokens.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) => Err(SubmitError::UnknownToken { id: *id, vocabulary }),
+            None => Ok(()),
+        }
     }
 
     fn out_of_memory(&self, needed: u64) -> SubmitError {

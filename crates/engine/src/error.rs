@@ -52,6 +52,14 @@ pub enum SubmitError {
         /// The engine's context.
         context: usize,
     },
+    /// A token that the vocabulary does not have.
+    #[error("there is no token {id}: the vocabulary has {vocabulary}")]
+    UnknownToken {
+        /// The token.
+        id: u32,
+        /// How many there are.
+        vocabulary: usize,
+    },
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
@@ -90,6 +98,7 @@ impl GenerationError {
             Self::Refused(SubmitError::QueueFull) => "queue_full",
             Self::Refused(SubmitError::OutOfMemory { .. }) => "out_of_memory",
             Self::Refused(SubmitError::PromptTooLong { .. }) => "prompt_too_long",
+            Self::Refused(SubmitError::UnknownToken { .. }) => "unknown_token",
             Self::Refused(SubmitError::ShuttingDown) => "shutting_down",
         }
     }
