@@ -1,8 +1,11 @@
-//! Writes the tiny base and its pool.
+//! The tiny base and its pool: a LLaMA 64 wide with a context of 512 tokens, and two LoRA policies of two dimensions.
+
 use std::path::Path;
 
+use picollama::{Base, PolicySpec, write_pool};
+
 pub(crate) fn write(base: &Path, pool: &Path) {
-    std::fs::create_dir_all(base).unwrap();
-    std::fs::create_dir_all(pool).unwrap();
-    std::fs::write(pool.join("pool.toml"), "[base]\nsha256 = \"00\"\n").unwrap();
+    let tiny = Base::llama();
+    let written = tiny.write(base);
+    write_pool(pool, &tiny, &written, &[PolicySpec::lora("concise"), PolicySpec::lora("friendly")]);
 }
