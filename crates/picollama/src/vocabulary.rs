@@ -18,7 +18,7 @@ const MERGES: [&str; 61] = [
     "Ġ t", "Ġ a", "i n", "h e", "Ġ Ġ", "r e", "o n", "e r", "Ġt he", "a t", "Ġ s", "Ġ o", "e n", "Ġ c", "e s", "Ġ w",
     "n d", "i t", "o r", "i s", "Ġ f", "Ġo f", "in g", "a n", "Ġ p", "e d", "a l", "Ġ b", "Ġa nd", "Ġ m", "Ġ in",
     "a r", "Ġt o", "Ġ d", "o u", "l e", "Ġ h", "i on", "o m", "Ġ n", "a s", "Ġ re", "i c", "Ġ l", "v e", "e l", "Ġ g",
-    "r o", "l l", "c t", "Ġ is", "u t", "s t", "e t", "en t", "Ġ th", "Ġ T", "i v", "Ġ e", "Ġ y", "Ġy ou",
+    "r o", "l l", "c t", "Ġ is", "u t", "s t", "e t", "en t", "h a", "Ġ T", "i v", "Ġ e", "Ġ y", "Ġy ou",
 ];
 
 /// All tokens by id, and the merges as pairs; `limit` is the number of tokens there is room for.

@@ -36,7 +36,8 @@ fn qwen2(fixture: &Fixture, backend: SoupBackend) -> qwen2::ModelForCausalLM {
 fn candle_transformers_serves_a_qwen2_soup() {
     let fixture = Fixture::of(Base::qwen2(), policies());
     let tokens = prompt(12, 1);
-    for (wish, method) in [("", Method::Exact), ("concise=0.5,expert=0.5", Method::Exact), ("concise=1", Method::Ties)] {
+    for (wish, method) in [("", Method::Exact), ("concise=0.5,expert=0.5", Method::Exact), ("concise=1", Method::Ties)]
+    {
         let soup = fixture.soup(wish, method);
         let backend = SoupBackend::new(fixture.checkpoint.clone(), fixture.pool.clone(), soup.clone());
         let mut model = qwen2(&fixture, backend);

@@ -35,10 +35,9 @@ fn sixteen_preferences_together_give_the_same_bits_as_each_alone() {
         .collect();
     let running: Vec<_> = requests.iter().map(|r| together.submit(r.clone()).unwrap()).collect();
     let batched: Vec<_> = running.into_iter().map(tokens).collect();
-    for options in [
-        EngineOptions::default(),
-        EngineOptions { prefill_chunk: 5, max_batch_rows: 1, ..EngineOptions::default() },
-    ] {
+    for options in
+        [EngineOptions::default(), EngineOptions { prefill_chunk: 5, max_batch_rows: 1, ..EngineOptions::default() }]
+    {
         let alone = fixture.engine_with(options);
         for (request, batched) in requests.iter().zip(&batched) {
             assert_eq!(run(&alone, request.clone()), *batched, "{:?}", request.soup.options());

@@ -23,7 +23,8 @@ pub(crate) fn policies() -> Vec<PolicySpec> {
         targets: vec!["k_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         ..PolicySpec::lora("expert")
     };
-    let friendly = PolicySpec { rank: 8, alpha: 4.0, seed: 9, a_seed: 10, amplitude: 0.1, ..PolicySpec::lora("friendly") };
+    let friendly =
+        PolicySpec { rank: 8, alpha: 4.0, seed: 9, a_seed: 10, amplitude: 0.1, ..PolicySpec::lora("friendly") };
     vec![concise, expert, friendly]
 }
 

@@ -51,12 +51,7 @@ fn factor_agrees_with_the_oracle_on_both_paths() {
     assert!(oracle::error(&factor, &exact) > 100.0 * CLOSE, "the average of factors is not that of products");
 }
 
-fn both_paths_agree(
-    fixture: &Fixture,
-    soup: &std::sync::Arc<tureen_soup::Soup>,
-    wanted: &[Vec<f64>],
-    tokens: &[u32],
-) {
+fn both_paths_agree(fixture: &Fixture, soup: &std::sync::Arc<tureen_soup::Soup>, wanted: &[Vec<f64>], tokens: &[u32]) {
     let engine = fixture.engine();
     let base = fixture.soup_with("", MergeOptions::default());
     let base = engine.logits(&base, Auto, tokens).unwrap();
