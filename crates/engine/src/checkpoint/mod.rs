@@ -1,6 +1,7 @@
 //! A base model on disk: configuration, weights, tokenizer and chat template out of a GGUF file or a Hugging Face
 //! directory.
 
+mod base_facts;
 mod digest;
 mod error;
 mod file;
@@ -102,8 +103,12 @@ impl Checkpoint {
 
     /// The tensors' names, ascending.
     pub fn names(&self) -> Vec<String> {
+        self.shapes().into_keys().collect()
+    }
+
+    fn shapes(&self) -> layout::Shapes {
         match &self.weights {
-            Weights::Gguf(file) => file.shapes().into_keys().collect(),
+            Weights::Gguf(file) => file.shapes(),
         }
     }
 
