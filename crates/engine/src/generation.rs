@@ -11,9 +11,9 @@ use crate::scheduler::Command;
 #[derive(Debug)]
 pub struct Generation {
     path: SoupPath,
-    // Before `leave`: the channel must be closed when the scheduler wakes to look.
+    // Before `_leave`: the channel must be closed when the scheduler wakes to look.
     events: Receiver<Event>,
-    leave: Leave,
+    _leave: Leave,
 }
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ struct Leave(Sender<Command>);
 
 impl Generation {
     pub(crate) fn new(path: SoupPath, events: Receiver<Event>, commands: Sender<Command>) -> Self {
-        Self { path, events, leave: Leave(commands) }
+        Self { path, events, _leave: Leave(commands) }
     }
 
     /// How its soup is served.

@@ -20,7 +20,7 @@ const WORTH_SPLITTING: usize = 100_000;
 
 /// An instruction set this process may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Isa(Kind);
+pub(crate) struct Isa(Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -31,11 +31,10 @@ enum Kind {
 
 impl Isa {
     /// Runs everywhere.
-    pub const PORTABLE: Self = Self(Kind::Portable);
+    pub(crate) const PORTABLE: Self = Self(Kind::Portable);
 
     /// The widest set that this CPU has.
-    #[must_use]
-    pub fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             return Self(Kind::Avx2);
@@ -44,8 +43,7 @@ impl Isa {
     }
 
     /// `avx2` or `portable`
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self.0 {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
