@@ -2,6 +2,9 @@
 
 use std::f64::consts::TAU;
 
+/// Largest size accepted: more than any network has.
+const MAX_SIZE: usize = 1 << 24;
+
 /// Sizes and constants of a decoder-only network of the LLaMA family. Lengths are in elements, never in bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
@@ -72,6 +75,37 @@ impl ModelConfig {
                 self.rope_scaling.as_ref().map_or(frequency, |scaling| scaling.apply(i, frequency))
             })
             .collect()
+    }
+
+    /// Refuses numbers that contradict each other or that no network has, with the reason.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let sizes = [
+            self.hidden_size,
+            self.intermediate_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.num_key_value_heads,
+            self.head_dim,
+            self.vocab_size,
+            self.max_position_embeddings,
+        ];
+        // Products of two such sizes are far from overflowing.
+        if sizes.iter().any(|size| !(1..=MAX_SIZE).contains(size)) {
+            return Err(format!("sizes must be from 1 to {MAX_SIZE}: {self:?}"));
+        }
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
+            let (queries, keys) = (self.num_attention_heads, self.num_key_value_heads);
+            return Err(format!("{queries} query heads cannot share {keys} key and value heads"));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return Err(format!("heads of width {} cannot be rotated in pairs", self.head_dim));
+        }
+        match &self.rope_scaling {
+            Some(RopeScaling::Llama3 { low_freq_factor: low, high_freq_factor: high, .. }) if low >= high => {
+                Err(format!("rope scaling from {high} down to {low} is the wrong way round"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -16,6 +16,11 @@ pub(crate) fn sha256(mut reader: impl Read) -> io::Result<String> {
     }
 }
 
+/// SHA-256 of `bytes`, as 64 hexadecimal digits.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// SHA-256 over the tokens by id, each as its length in bytes (u32, little-endian) and its UTF-8 bytes; an id without a
 /// token counts as an empty one.
 pub(crate) fn vocabulary_sha256<'a>(tokens: impl Iterator<Item = &'a str>) -> String {

@@ -6,7 +6,9 @@ mod digest;
 mod error;
 mod file;
 mod gguf;
+mod hugging_face;
 mod layout;
+mod name;
 
 use std::fmt;
 use std::path::Path;
@@ -15,10 +17,12 @@ use candle_core::Tensor;
 
 pub use self::error::CheckpointError;
 pub use self::gguf::GgufError;
+use self::gguf::GgufFile;
 pub(crate) use self::gguf::metadata::Metadata;
+use self::hugging_face::{Directory, Opened};
 use crate::chat::ChatTemplate;
 use crate::model_config::ModelConfig;
-use crate::tokenizer::{Refusal, Tokenizer};
+use crate::tokenizer::Tokenizer;
 
 /// An open, checked base model. Weights are decoded when they are asked for; names, shapes and row order are Hugging
 /// Face's, whatever the file's are.
@@ -31,7 +35,8 @@ pub struct Checkpoint {
 }
 
 enum Weights {
-    Gguf(gguf::GgufFile),
+    Gguf(GgufFile),
+    Directory(Directory),
 }
 
 impl Checkpoint {
@@ -41,26 +46,15 @@ impl Checkpoint {
     /// [`CheckpointError`] for anything that is missing, broken or would be served wrongly; broken files never panic.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let metadata = std::fs::metadata(path).map_err(CheckpointError::io(path))?;
-        if metadata.is_dir() {
-            return Err(CheckpointError::NotACheckpoint(path.to_owned()));
+        if metadata.is_dir() && path.join("config.json").exists() {
+            let Opened { directory, tokenizer, chat_template } = Directory::open(path)?;
+            Self::new(Weights::Directory(directory), name::of_directory(path), tokenizer, chat_template)
+        } else if metadata.is_file() {
+            let (file, tokenizer, chat_template) = gguf::open(path)?;
+            Self::new(Weights::Gguf(file), name::of_gguf(path), tokenizer, chat_template)
+        } else {
+            Err(CheckpointError::NotACheckpoint(path.to_owned()))
         }
-        Self::open_gguf(path)
-    }
-
-    fn open_gguf(path: &Path) -> Result<Self, CheckpointError> {
-        let file = gguf::GgufFile::open(path)?;
-        layout::check(&file.config, &file.shapes())?;
-        let at = |source| CheckpointError::Gguf { path: path.to_owned(), source };
-        let metadata = &file.header_metadata;
-        let tokenizer = Tokenizer::from_gguf(metadata).map_err(|refusal| match refusal {
-            Refusal::Gguf(source) => at(source),
-            Refusal::Tokenizer(error) => error.into(),
-        })?;
-        let source = metadata.string("tokenizer.chat_template").map_err(at)?;
-        let token = |key| metadata.id(key).map(|id| id.and_then(|id| tokenizer.token(id))).map_err(at);
-        let (bos, eos) = (token("tokenizer.ggml.bos_token_id")?, token("tokenizer.ggml.eos_token_id")?);
-        let chat_template = source.map(|source| ChatTemplate::new(source, bos, eos)).transpose()?;
-        Self::new(Weights::Gguf(file), gguf_name(path), tokenizer, chat_template)
     }
 
     fn new(
@@ -72,13 +66,17 @@ impl Checkpoint {
         let tokens: Vec<_> =
             (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.token(id).unwrap_or_default()).collect();
         let vocabulary_sha256 = digest::vocabulary_sha256(tokens.iter().map(String::as_str));
-        Ok(Self { weights, name, vocabulary_sha256, tokenizer, chat_template })
+        let checkpoint = Self { weights, name, vocabulary_sha256, tokenizer, chat_template };
+        checkpoint.config().check().map_err(CheckpointError::Config)?;
+        layout::check(checkpoint.config(), &checkpoint.shapes())?;
+        Ok(checkpoint)
     }
 
     /// Sizes and constants of the network.
     pub fn config(&self) -> &ModelConfig {
         match &self.weights {
             Weights::Gguf(file) => &file.config,
+            Weights::Directory(directory) => &directory.config,
         }
     }
 
@@ -92,6 +90,7 @@ impl Checkpoint {
     pub fn sha256(&self) -> &str {
         match &self.weights {
             Weights::Gguf(file) => &file.sha256,
+            Weights::Directory(directory) => &directory.sha256,
         }
     }
 
@@ -109,6 +108,7 @@ impl Checkpoint {
     fn shapes(&self) -> layout::Shapes {
         match &self.weights {
             Weights::Gguf(file) => file.shapes(),
+            Weights::Directory(directory) => directory.shapes(),
         }
     }
 
@@ -116,6 +116,7 @@ impl Checkpoint {
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         match &self.weights {
             Weights::Gguf(file) => file.shape(name),
+            Weights::Directory(directory) => directory.shape(name),
         }
     }
 
@@ -126,6 +127,7 @@ impl Checkpoint {
     pub fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
         match &self.weights {
             Weights::Gguf(file) => file.tensor(name),
+            Weights::Directory(directory) => directory.tensor(name),
         }
     }
 
@@ -144,21 +146,4 @@ impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checkpoint").field("name", &self.name).field("config", self.config()).finish_non_exhaustive()
     }
-}
-
-/// The file's name without `.gguf` and, if the last part is one, the quantisation (`.Q4_1`, `-f16`).
-fn gguf_name(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    match stem.rfind(['.', '-']) {
-        Some(at) if at > 0 && is_quantisation(&stem[at + 1..]) => stem[..at].to_owned(),
-        _ => stem,
-    }
-}
-
-fn is_quantisation(part: &str) -> bool {
-    let part = part.to_ascii_uppercase();
-    let digit = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
-    matches!(part.as_str(), "F32" | "F16" | "BF16")
-        || part.strip_prefix('Q').is_some_and(digit)
-        || part.strip_prefix("IQ").is_some_and(digit)
 }

@@ -2,6 +2,7 @@
 //! cannot all be run token by token.
 
 use std::collections::HashSet;
+use std::panic;
 
 use serde_json::{Map, Value};
 
@@ -27,6 +28,17 @@ pub(crate) fn check(document: &Value) -> Result<Decoder, TokenizerError> {
         }
     }
     Decoder::parse(&document["decoder"])
+}
+
+/// Hands the document to the library, without what would cut, fill or vary a text.
+pub(crate) fn build(mut document: Value) -> Result<tokenizers::Tokenizer, TokenizerError> {
+    document["truncation"] = Value::Null;
+    document["padding"] = Value::Null;
+    document["model"]["dropout"] = Value::Null;
+    let bytes = serde_json::to_vec(&document).map_err(TokenizerError::library)?;
+    // What `check` does not look at (normalizers and the like) may still hit an assertion of the library.
+    let built = panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes));
+    built.map_err(|_| invalid("the library could not build it"))?.map_err(TokenizerError::library)
 }
 
 fn vocabulary(model: &Map<String, Value>) -> Result<HashSet<&str>, TokenizerError> {

@@ -11,6 +11,8 @@ mod spm;
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 pub use self::detokenizer::Detokenizer;
 pub use self::error::TokenizerError;
 pub(crate) use self::gguf::Refusal;
@@ -26,17 +28,16 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Out of the document that `tokenizer.json` holds.
-    pub(crate) fn from_document(document: &serde_json::Value) -> Result<Self, TokenizerError> {
-        let decoder = document::check(document)?;
-        let bytes = serde_json::to_vec(document).map_err(TokenizerError::library)?;
-        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(TokenizerError::library)?;
+    pub(crate) fn from_document(document: Value) -> Result<Self, TokenizerError> {
+        let decoder = document::check(&document)?;
+        let inner = document::build(document)?;
         let pieces = Pieces::new(&inner, decoder)?;
         Ok(Self { inner: Arc::new(inner), pieces: Arc::new(pieces) })
     }
 
     /// Out of a GGUF's metadata.
     pub(crate) fn from_gguf(metadata: &Metadata) -> Result<Self, Refusal> {
-        Ok(Self::from_document(&gguf::document(metadata)?)?)
+        Ok(Self::from_document(gguf::document(metadata)?)?)
     }
 
     /// Tokens of `text`; special tokens written out in it count as such. `add_special` adds what the model wants

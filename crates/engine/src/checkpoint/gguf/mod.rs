@@ -19,30 +19,47 @@ use candle_core::{Device, Tensor};
 
 pub use self::error::GgufError;
 use self::header::{Header, TensorInfo};
+use self::metadata::Metadata;
+use crate::chat::ChatTemplate;
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::digest;
 use crate::checkpoint::file::Watched;
 use crate::checkpoint::layout::Shapes;
 use crate::model_config::{ModelConfig, RopeScaling};
+use crate::tokenizer::{Refusal, Tokenizer};
+
+/// Opens a file with its tokenizer and chat template.
+pub(crate) fn open(path: &Path) -> Result<(GgufFile, Tokenizer, Option<ChatTemplate>), CheckpointError> {
+    let (file, metadata) = GgufFile::open(path)?;
+    let at = |source| CheckpointError::Gguf { path: path.to_owned(), source };
+    let tokenizer = Tokenizer::from_gguf(&metadata).map_err(|refusal| match refusal {
+        Refusal::Gguf(source) => at(source),
+        Refusal::Tokenizer(error) => error.into(),
+    })?;
+    let source = metadata.string("tokenizer.chat_template").map_err(at)?;
+    let token = |key| metadata.id(key).map(|id| id.and_then(|id| tokenizer.token(id))).map_err(at);
+    let (bos, eos) = (token("tokenizer.ggml.bos_token_id")?, token("tokenizer.ggml.eos_token_id")?);
+    let chat_template = source.map(|source| ChatTemplate::new(source, bos, eos)).transpose()?;
+    Ok((file, tokenizer, chat_template))
+}
 
 /// An open GGUF file.
 pub(crate) struct GgufFile {
     file: Watched,
     /// By Hugging Face name.
     tensors: BTreeMap<String, TensorInfo>,
-    pub(crate) header_metadata: metadata::Metadata,
     pub(crate) config: ModelConfig,
     pub(crate) sha256: String,
 }
 
 impl GgufFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, CheckpointError> {
+    fn open(path: &Path) -> Result<(Self, Metadata), CheckpointError> {
         let at = |source| CheckpointError::Gguf { path: path.to_owned(), source };
         let file = Watched::open(path)?;
         let length = file.length();
         let header = file.with(|file| Ok(Header::read(BufReader::new(file), length)))?.map_err(at)?;
         let mut config = config::read(&header).map_err(|error| error.at(path))?;
-        let Header { metadata: header_metadata, tensors: mut stored } = header;
+        let Header { metadata, tensors: mut stored } = header;
         let divisors = stored.remove("rope_freqs.weight");
         let mut tensors = BTreeMap::new();
         let mut unknown = Vec::new();
@@ -60,7 +77,7 @@ impl GgufFile {
         if let Some(info) = divisors {
             config.rope_scaling = Some(divisors_of(&file, &info, config.head_dim)?);
         }
-        Ok(Self { file, tensors, header_metadata, config, sha256 })
+        Ok((Self { file, tensors, config, sha256 }, metadata))
     }
 
     pub(crate) fn shapes(&self) -> Shapes {
