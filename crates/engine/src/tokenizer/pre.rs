@@ -28,14 +28,20 @@ pub(crate) fn named(name: &str) -> Option<Pre> {
     };
     Some(match name {
         // Every digit by itself, then GPT-2's expression.
-        "smollm" => plain(vec![json!({"type": "Digits", "individual_digits": true}), byte_level(true)]),
-        "gpt-2" => plain(vec![byte_level(true)]),
+        "smollm" | "starcoder" | "refact" | "command-r" => {
+            plain(vec![json!({"type": "Digits", "individual_digits": true}), byte_level(true)])
+        }
+        "gpt-2" | "olmo" | "mpt" => plain(vec![byte_level(true)]),
         "default" => {
             let cuts = [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"];
             plain(cuts.iter().map(|cut| split(cut)).chain([byte_level(false)]).collect())
         }
-        "llama-bpe" => Pre { ignore_merges: true, add_bos: true, ..plain(vec![split(LLAMA3), byte_level(false)]) },
-        "qwen2" => Pre { normalizer: json!({"type": "NFC"}), ..plain(vec![split(QWEN2), byte_level(false)]) },
+        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" => {
+            Pre { ignore_merges: true, add_bos: true, ..plain(vec![split(LLAMA3), byte_level(false)]) }
+        }
+        "qwen2" | "deepseek-r1-qwen" => {
+            Pre { normalizer: json!({"type": "NFC"}), ..plain(vec![split(QWEN2), byte_level(false)]) }
+        }
         _ => return None,
     })
 }
