@@ -100,10 +100,8 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         while let Some(name) = map.next_key::<String>()? {
             if name == "__metadata__" {
                 map.next_value::<de::IgnoredAny>()?;
-            } else if entries.contains_key(&name) {
+            } else if entries.insert(name.clone(), map.next_value()?).is_some() {
                 return Err(de::Error::custom(format!("{name} occurs twice")));
-            } else {
-                entries.insert(name, map.next_value()?);
             }
         }
         Ok(Unique(entries))
