@@ -96,4 +96,11 @@ impl Policy {
             PolicyWeights::Full(_) => None,
         }
     }
+
+    pub(crate) fn full(&self) -> Option<&FullPolicy> {
+        match &self.weights {
+            PolicyWeights::Lora(_) => None,
+            PolicyWeights::Full(full) => Some(full),
+        }
+    }
 }

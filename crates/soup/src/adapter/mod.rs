@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::atomic;
 use crate::manifest::{ADAPTER_CONFIG, ADAPTER_MODEL};
 
+/// One module's A (rank x in) and B (out x rank), both row-major, then in and out.
+pub type Factors = (Vec<f32>, Vec<f32>, usize, usize);
+
 /// A LoRA adapter: for each module `alpha / rank · B A`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapter {
@@ -17,8 +20,8 @@ pub struct Adapter {
     pub rank: usize,
     /// alpha of every module.
     pub alpha: f64,
-    /// By module name (`model.layers.0.self_attn.q_proj`): A (rank x in), B (out x rank), both row-major, in, out.
-    pub modules: BTreeMap<String, (Vec<f32>, Vec<f32>, usize, usize)>,
+    /// By module name, for example `model.layers.0.self_attn.q_proj`.
+    pub modules: BTreeMap<String, Factors>,
     /// Added to the metadata of the safetensors file; `format` is there by itself.
     pub metadata: BTreeMap<String, String>,
 }

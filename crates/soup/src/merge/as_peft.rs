@@ -133,7 +133,7 @@ fn mean(soup: &Soup, found: &[(&LoraModule, f64)], by_all: bool) -> Product {
 impl Product {
     /// With zeros up to `rank`. All modules of one rank need no `rank_pattern`, whose matching rules changed between
     /// versions of PEFT.
-    fn padded(mut self, rank: usize) -> (Vec<f32>, Vec<f32>, usize, usize) {
+    fn padded(mut self, rank: usize) -> adapter::Factors {
         self.a.resize(rank * self.in_features, 0.0);
         let mut b = Vec::with_capacity(self.out_features * rank);
         for row in self.b.chunks_exact(self.rank) {

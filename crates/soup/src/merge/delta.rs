@@ -4,7 +4,7 @@ use super::MergeError;
 use crate::{LoraModule, Policy, PolicyWeights};
 
 /// `D_i` of one tensor.
-pub(super) enum Delta<'a> {
+pub(crate) enum Delta<'a> {
     /// `scale · B A`
     LowRank {
         module: &'a LoraModule,
@@ -17,7 +17,7 @@ pub(super) enum Delta<'a> {
 
 impl<'a> Delta<'a> {
     /// `None` when `policy` leaves the tensor as it is.
-    pub(super) fn of(
+    pub(crate) fn of(
         policy: &'a Policy,
         name: &str,
         shape: &[usize],
@@ -42,7 +42,7 @@ impl<'a> Delta<'a> {
     }
 
     /// Writes row `row` (values along the last axis) to `out`. `scale · Σ_k B[row][k] A[k]`, k ascending, in f64.
-    pub(super) fn row(&self, row: usize, out: &mut [f64]) {
+    pub(crate) fn row(&self, row: usize, out: &mut [f64]) {
         match self {
             Self::LowRank { module, a } => {
                 out.fill(0.0);

@@ -30,7 +30,7 @@ mod ties;
 use std::collections::BTreeSet;
 
 pub use as_peft::{PeftAdapter, as_peft};
-use delta::Delta;
+pub(crate) use delta::Delta;
 pub use error::MergeError;
 use mean::Mean;
 

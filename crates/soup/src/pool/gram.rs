@@ -9,7 +9,7 @@ impl Pool {
     /// `G[i][j] = <D_i, D_j>`, the Frobenius product of the whole changes of policies i and j, in the pool's order.
     ///
     /// From the factors alone: `<s_i B_i A_i, s_j B_j A_j> = s_i s_j tr((B_iᵀ B_j)(A_j A_iᵀ))`, summed over modules in
-    /// f64. Entries of full-weight policies are NaN: their change needs the base's tensors, which a pool does not hold.
+    /// f64. Entries of full-weight policies are NaN until [`Self::measure`] was given the base's tensors.
     pub fn gram(&self) -> &[Vec<f64>] {
         &self.gram
     }

@@ -2,6 +2,7 @@
 
 mod check_base;
 mod gram;
+mod measure;
 mod open;
 mod resolve;
 

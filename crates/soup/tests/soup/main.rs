@@ -1,0 +1,22 @@
+//! Tests of the soup crate, one module per concern. They see what users of the crate see.
+#![allow(clippy::unwrap_used)]
+
+mod adapter;
+mod base;
+mod configs;
+mod corrupt;
+mod exact;
+mod files;
+mod fixture;
+mod full;
+mod gram;
+mod manifest;
+mod methods;
+mod oracle;
+mod peft;
+mod preference;
+mod properties;
+mod publish;
+mod resolve;
+mod tensors;
+mod traps;
