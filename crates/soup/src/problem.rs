@@ -33,27 +33,57 @@ fn lines(problems: &[PoolProblem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// More problems than this are counted, not listed: a broken file can have one for each of its tensors.
+const LISTED: usize = 1000;
+
+/// Longest text of a place or a problem, in characters: both quote files.
+const SHOWN: usize = 400;
+
 /// Collects problems, so that a pool's owner sees all of them at once.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<PoolProblem>);
+pub(crate) struct Problems {
+    listed: Vec<PoolProblem>,
+    unlisted: usize,
+}
 
 impl Problems {
     pub(crate) fn add(&mut self, place: impl fmt::Display, what: impl fmt::Display) {
-        // Parsers answer in several lines and names come out of files; the promise is one line, safe on a terminal.
-        let one_line = |text: String| {
-            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            words.replace(char::is_control, "\u{fffd}")
-        };
-        self.0.push(PoolProblem { place: one_line(place.to_string()), what: one_line(what.to_string()) });
+        if self.listed.len() < LISTED {
+            self.listed.push(PoolProblem { place: one_line(place), what: one_line(what) });
+        } else {
+            self.unlisted += 1;
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.listed.len() + self.unlisted
     }
 
     /// # Errors
     /// With at least one problem: [`PoolError::Invalid`].
-    pub(crate) fn into_result(self) -> Result<(), PoolError> {
-        if self.0.is_empty() { Ok(()) } else { Err(PoolError::Invalid(self.0)) }
+    pub(crate) fn into_result(mut self) -> Result<(), PoolError> {
+        if self.listed.is_empty() {
+            return Ok(());
+        }
+        if self.unlisted > 0 {
+            let what = format!("and {} more problems", self.unlisted);
+            self.listed.push(PoolProblem { place: "the pool".into(), what });
+        }
+        Err(PoolError::Invalid(self.listed))
     }
+}
+
+/// Parsers answer in several lines and names come out of files; the promise is one line, safe on a terminal.
+fn one_line(text: impl fmt::Display) -> String {
+    let text = text.to_string();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let shown = line.chars().take(SHOWN).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    let cut = if line.chars().nth(SHOWN).is_some() { "..." } else { "" };
+    shown.chain(cut.chars()).collect()
 }

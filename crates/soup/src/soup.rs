@@ -116,8 +116,8 @@ fn id(revision: Revision, policies: &[Policy], weights: &[f64], options: &MergeO
     let mut hasher = Hasher::new("tureen soup 1").field(revision.to_string().as_bytes());
     if !is_base(weights, options) {
         hasher = hasher.field(method.to_string().as_bytes()).number(*strength);
-        // Without it, the sum of the weights is part of the mathematics.
-        hasher = hasher.field(&[u8::from(*normalize)]);
+        // Without `normalize`, what the weights sum to is part of the mathematics.
+        hasher = hasher.number(if *normalize { 1.0 } else { weights.iter().sum() });
         hasher = hasher.number(if method.uses_density() { *density } else { 1.0 });
         hasher = hasher.field(&if method.uses_seed() { *seed } else { 0 }.to_le_bytes());
         for (policy, weight) in policies.iter().zip(weights).filter(|(_, weight)| **weight > 0.0) {

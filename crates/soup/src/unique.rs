@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use crate::preference::shown;
+
 /// Key and value in the order they were written. serde's maps keep the last of two equal keys without a word.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct UniqueMap<V>(pub(crate) Vec<(String, V)>);
@@ -36,7 +38,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for UniqueVisitor<V> {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             if !seen.insert(key.clone()) {
-                return Err(A::Error::custom(format_args!("{key:?} is there twice")));
+                return Err(A::Error::custom(format_args!("{:?} is there twice", shown(&key))));
             }
             entries.push((key, map.next_value()?));
         }

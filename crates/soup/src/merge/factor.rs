@@ -5,7 +5,7 @@
 //! differ, each belongs to its own B. Policies of a smaller rank are padded with zeros up to the largest; a policy
 //! without factors for the module takes part with zeros.
 
-use super::delta::Delta;
+use super::delta::{Delta, product};
 use super::mean::Mean;
 use super::{Part, add};
 use crate::LoraModule;
@@ -16,10 +16,7 @@ pub(super) fn merge(part: &Part<'_>) -> Vec<f32> {
     let mut change = vec![0.0; part.width];
     let mut merged = Vec::with_capacity(part.base.len());
     for (base, b) in part.base.chunks_exact(part.width).zip(factors.b.chunks_exact(factors.rank)) {
-        change.fill(0.0);
-        for (b, a) in b.iter().zip(factors.a.chunks_exact(part.width)) {
-            change.iter_mut().zip(a).for_each(|(change, a)| *change += b * a);
-        }
+        product(b.iter().copied(), &factors.a, &mut change);
         merged.extend(base.iter().zip(&change).map(|(base, change)| add(*base, part.soup.strength() * change)));
     }
     merged

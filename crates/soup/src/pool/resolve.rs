@@ -1,6 +1,7 @@
 //! From a preference to a soup.
 
 use super::Pool;
+use crate::preference::shown;
 use crate::{MergeOptions, Method, Preference, PreferenceError, Soup};
 
 const STRENGTH: std::ops::RangeInclusive<f64> = 0.0..=4.0;
@@ -19,7 +20,7 @@ impl Pool {
         let mut weights = vec![0.0; self.policies.len()];
         for (name, weight) in preference.iter() {
             let index = self.index_of(name).ok_or_else(|| PreferenceError::UnknownPolicy {
-                name: name.to_owned(),
+                name: shown(name),
                 known: self.policies.iter().map(|p| p.id().clone()).collect(),
             })?;
             weights[index] = weight;

@@ -28,11 +28,12 @@ impl Preference {
                 return Err(PreferenceError::Invalid("a policy's name is empty".into()));
             }
             if !weight.is_finite() || weight < 0.0 {
+                let name = shown(&name);
                 let detail = format!("the weight of {name:?} is {weight}: it must be finite and at least 0");
                 return Err(PreferenceError::Invalid(detail));
             }
             if map.contains_key(&name) {
-                return Err(PreferenceError::Invalid(format!("{name:?} is there twice")));
+                return Err(PreferenceError::Invalid(format!("{:?} is there twice", shown(&name))));
             }
             // Adding 0 turns -0 into 0: equal wishes must have equal bits.
             map.insert(name, weight + 0.0);
@@ -60,4 +61,9 @@ impl Serialize for Preference {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(&self.0)
     }
+}
+
+/// A name for a message: none that exists is longer, and a request may send a megabyte.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-use super::{Preference, PreferenceError};
+use super::{Preference, PreferenceError, shown};
 use crate::unique::UniqueMap;
 
 /// `concise=0.6,friendly=0.4`, spaces allowed; the empty text is the base.
@@ -20,7 +20,7 @@ impl FromStr for Preference {
 }
 
 fn pair(text: &str) -> Result<(String, f64), PreferenceError> {
-    let wrong = |what: &str| PreferenceError::Invalid(format!("{:?} {what}", text.trim()));
+    let wrong = |what: &str| PreferenceError::Invalid(format!("{:?} {what}", shown(text.trim())));
     let (name, weight) = text.split_once('=').ok_or_else(|| wrong("is not NAME=WEIGHT"))?;
     let weight = weight.trim().parse().map_err(|_| wrong("has no number after ="))?;
     Ok((name.trim().to_owned(), weight))

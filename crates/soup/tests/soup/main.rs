@@ -14,6 +14,7 @@ mod manifest;
 mod methods;
 mod oracle;
 mod peft;
+mod picollama;
 mod preference;
 mod properties;
 mod publish;

@@ -105,3 +105,16 @@ fn methods_have_one_name_everywhere() {
     }
     assert!("svd".parse::<Method>().unwrap_err().to_string().contains("dare_linear"));
 }
+
+#[test]
+fn messages_do_not_repeat_a_megabyte() {
+    let long = "x".repeat(1 << 20);
+    for error in [
+        read(&format!("{{\"{long}\": -1}}")).unwrap_err(),
+        read(&format!("{{\"{long}\": 1, \"{long}\": 1}}")).unwrap_err(),
+        long.parse::<Preference>().unwrap_err().to_string(),
+        format!("{long}=1,{long}=1").parse::<Preference>().unwrap_err().to_string(),
+    ] {
+        assert!(error.len() < 300, "{} bytes", error.len());
+    }
+}

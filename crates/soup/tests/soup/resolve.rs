@@ -93,6 +93,8 @@ fn ids_name_what_is_served() {
     assert_eq!(first, id(both, MergeOptions { seed: 7, density: 0.1, ..default() }));
     assert_eq!(id(&[], default()), id(&[], options(Method::Ties)));
     assert_eq!(id(&[], default()), id(both, MergeOptions { strength: -0.0, ..default() }));
+    // Weights that sum to 1 need no normalising, and are the same for it.
+    assert_eq!(first, id(both, MergeOptions { normalize: false, ..default() }));
     // Other soups.
     let dare = |seed, density| id(both, MergeOptions { seed, density, ..options(Method::DareTies) });
     let others = [

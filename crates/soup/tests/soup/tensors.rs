@@ -108,3 +108,13 @@ fn checkpoints_are_checked_value_by_value_too() {
     let empty = PoolDir::new(&[Folder::full("whole", &Tensors::new())]).problems();
     assert!(empty.len() == 1 && empty[0].contains("no tensors at all"), "{empty:?}");
 }
+
+#[test]
+fn a_file_of_nothing_but_problems_is_told_in_bounded_words() {
+    let found = problems(Dtype::F32, &|t| {
+        (0..3000).for_each(|i| put(t, &format!("{i}{}", "x".repeat(1000)), &[1]));
+    });
+    assert_eq!(found.len(), 1001);
+    assert!(found.iter().all(|p| p.len() < 1000));
+    assert!(found[1000].contains("and 2000 more problems"), "{}", found[1000]);
+}
