@@ -55,7 +55,8 @@ impl Bench {
         let pool = self.engine.pool();
         let turn = self.next.replace(self.next.get() + 1);
         let wish = pool.policies().iter().enumerate();
-        let wish: Vec<String> = wish.map(|(i, p)| format!("{}={}", p.id(), 1 + (turn * 7 + i as u32 * 31) % 997)).collect();
+        let wish: Vec<String> =
+            wish.map(|(i, p)| format!("{}={}", p.id(), 1 + (turn * 7 + i as u32 * 31) % 997)).collect();
         self.soup(&wish.join(",").parse().unwrap())
     }
 

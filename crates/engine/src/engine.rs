@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::TrySendError;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak, mpsc};
 use std::thread::JoinHandle;
 
@@ -16,9 +17,12 @@ use crate::kernels::Isa;
 use crate::model::{Gates, KvCache, Mix, Model, Weights};
 use crate::options::EngineOptions;
 use crate::sampling::{Sampler, SamplingParams, TextStream};
-use crate::scheduler::{Command, LogitsJob, Place, Scheduler, Sequence, Served, Setup};
+use crate::scheduler::{Admitted, Command, LogitsJob, Place, Scheduler, Sequence, Served, Setup};
 use crate::soups::{Heat, Merger, NoRoom, SoupCache, State};
 use crate::stats::{Counters, EngineStats};
+
+/// Commands that may wait for the scheduler. It takes all of them before each step.
+const INBOX: usize = 1024;
 
 /// What to generate.
 #[derive(Debug, Clone)]
@@ -57,7 +61,7 @@ struct Inner {
     eos: Arc<[u32]>,
     healthy: Arc<AtomicBool>,
     stopping: AtomicBool,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::SyncSender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -85,10 +89,11 @@ impl Engine {
         let eos = Arc::from(config.eos_token_ids.as_slice());
         let layers = config.num_hidden_layers;
         let model = Arc::new(Model::new(config, isa, options.max_context));
-        let (commands, inbox) = mpsc::channel();
+        let (commands, inbox) = mpsc::sync_channel(INBOX);
         let wake = commands.clone();
         let settled = move || {
-            let _ = wake.send(Command::Wake);
+            // Full or closed: the scheduler is awake, or gone.
+            let _ = wake.try_send(Command::Wake);
         };
         let merger = Merger::start(checkpoint.clone(), base.clone(), threads.clone(), settled);
         let merger = Arc::new(merger.map_err(|e| thread_error(&e))?);
@@ -168,9 +173,12 @@ impl Engine {
         // Every token, the end, and a failure in between: the scheduler never waits for a slow reader.
         let (sender, events) = tokio::sync::mpsc::channel(params.max_new_tokens + 2);
         let sampler = Sampler::new(params, &prompt, inner.model.config().vocab_size);
-        let sequence = Sequence::new(prompt, served, cache, sampler, text, inner.eos.clone(), sender, place);
-        let sent = inner.commands.send(Command::Submit(Box::new(sequence)));
-        sent.map_err(|_| SubmitError::ShuttingDown)?;
+        let eos = inner.eos.clone();
+        let admitted = Admitted { prompt, served, cache, sampler, text, eos, events: sender, place };
+        inner.commands.try_send(Command::Submit(Box::new(Sequence::new(admitted)))).map_err(|e| match e {
+            TrySendError::Full(_) => SubmitError::QueueFull,
+            TrySendError::Disconnected(_) => SubmitError::ShuttingDown,
+        })?;
         Ok(Generation::new(path, events, inner.commands.clone()))
     }
 
@@ -202,7 +210,6 @@ impl Engine {
         if let Served::Materialised(cell) = &served
             && let State::Failed(reason) = cell.wait()
         {
-            inner.soups.forget(soup.id());
             return Err(GenerationError::Merge(reason));
         }
         let (reply, answer) = mpsc::sync_channel(1);
@@ -297,12 +304,7 @@ impl Inner {
     }
 
     /// Chooses the path. A soup that is asked for often is merged in the background and served by the gate meanwhile.
-    fn serve(
-        &self,
-        pool: &Arc<Pool>,
-        soup: &Arc<Soup>,
-        choice: PathChoice,
-    ) -> Result<(SoupPath, Served), SubmitError> {
+    fn serve(&self, pool: &Arc<Pool>, soup: &Arc<Soup>, choice: PathChoice) -> Result<(SoupPath, Served), SubmitError> {
         if soup.is_base() {
             return Ok((SoupPath::Gate, Served::Gate(None)));
         }
@@ -347,7 +349,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // The scheduler's own inbox stays open as long as it waits on it: tell it to go.
+        // Generations and the merger hold senders too, so the inbox does not close by itself: tell the scheduler to go.
         let _ = self.commands.send(Command::Shutdown);
     }
 }

@@ -1,6 +1,6 @@
 //! A running generation, as its owner holds it.
 
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 
 use tokio::sync::mpsc::Receiver;
 
@@ -17,10 +17,10 @@ pub struct Generation {
 }
 
 #[derive(Debug)]
-struct Leave(Sender<Command>);
+struct Leave(SyncSender<Command>);
 
 impl Generation {
-    pub(crate) fn new(path: SoupPath, events: Receiver<Event>, commands: Sender<Command>) -> Self {
+    pub(crate) fn new(path: SoupPath, events: Receiver<Event>, commands: SyncSender<Command>) -> Self {
         Self { path, events, _leave: Leave(commands) }
     }
 
@@ -43,7 +43,8 @@ impl Generation {
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        // The scheduler may sleep with only this sequence waiting. When it is gone there is nothing to free.
-        let _ = self.0.send(Command::Wake);
+        // The scheduler may sleep with only this sequence waiting. If its inbox is full it is awake; if it is gone there
+        // is nothing to free.
+        let _ = self.0.try_send(Command::Wake);
     }
 }

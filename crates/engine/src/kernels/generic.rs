@@ -50,26 +50,28 @@ pub(super) fn linear<const FMA: bool>(x: &[f32], w: &[f32], k: usize, out: &mut 
         }
     }
     while j < n {
-        let w = &w[j * k..];
+        let factors = Factors { x, w: &w[j * k..], k };
         match (n - j).min(TILE_N) {
-            3 => column_tile::<FMA, 3>(x, w, m, k, out, j, add),
-            2 => column_tile::<FMA, 2>(x, w, m, k, out, j, add),
-            _ => column_tile::<FMA, 1>(x, w, m, k, out, j, add),
+            3 => column_tile::<FMA, 3>(factors, out, j, add),
+            2 => column_tile::<FMA, 2>(factors, out, j, add),
+            _ => column_tile::<FMA, 1>(factors, out, j, add),
         }
         j += TILE_N;
     }
 }
 
-#[inline(always)]
-fn column_tile<const FMA: bool, const N: usize>(
-    x: &[f32],
-    w: &[f32],
-    m: usize,
+/// Rows of `x` and of `w`, each `k` long.
+#[derive(Clone, Copy)]
+struct Factors<'a> {
+    x: &'a [f32],
+    w: &'a [f32],
     k: usize,
-    out: &mut Columns<'_>,
-    j: usize,
-    add: bool,
-) {
+}
+
+#[inline(always)]
+fn column_tile<const FMA: bool, const N: usize>(factors: Factors<'_>, out: &mut Columns<'_>, j: usize, add: bool) {
+    let Factors { x, w, k } = factors;
+    let m = x.len() / k;
     for i in (0..m).step_by(TILE_M) {
         let x = &x[i * k..];
         match (m - i).min(TILE_M) {

@@ -78,9 +78,8 @@ fn attention_agrees_with_a_dense_softmax() {
         })
         .collect();
     let total: f64 = scores.iter().sum();
-    let wanted: Vec<f64> = (0..d)
-        .map(|c| (0..len).map(|j| scores[j] / total * f64::from(values[j * stride + c])).sum())
-        .collect();
+    let wanted: Vec<f64> =
+        (0..d).map(|c| (0..len).map(|j| scores[j] / total * f64::from(values[j * stride + c])).sum()).collect();
     for isa in [Isa::PORTABLE, Isa::detect()] {
         let mut out = vec![f32::NAN; d];
         let kv = Cached { keys: &keys, values: &values, stride, len };

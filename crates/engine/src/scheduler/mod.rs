@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 pub(crate) use logits::LogitsJob;
-pub(crate) use sequence::{Place, Sequence, Served};
+pub(crate) use sequence::{Admitted, Place, Sequence, Served};
 
 use crate::error::GenerationError;
 use crate::model::{Batch, KvCache, Model, Scratch, Weights};

@@ -1,6 +1,8 @@
 //! One request inside the scheduler. Dropping it frees its row, its memory and its place in the queue.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::mpsc;
 
@@ -11,12 +13,11 @@ use crate::sampling::{Sampler, TextStream};
 use crate::soups::SoupCell;
 
 /// A place among the requests that are running or waiting, given back on drop.
-pub(crate) struct Place(Arc<std::sync::atomic::AtomicUsize>);
+pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Place {
     /// Takes a place if fewer than `limit` are taken.
-    pub(crate) fn take(taken: &Arc<std::sync::atomic::AtomicUsize>, limit: usize) -> Option<Self> {
-        use std::sync::atomic::Ordering::Relaxed;
+    pub(crate) fn take(taken: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         let below = |n: usize| (n < limit).then_some(n + 1);
         taken.fetch_update(Relaxed, Relaxed, below).ok()?;
         Some(Self(taken.clone()))
@@ -25,7 +26,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -36,6 +37,19 @@ pub(crate) enum Served {
     Gate(Option<(Arc<Gates>, Arc<Mix>)>),
     /// Merged weights, perhaps not ready yet.
     Materialised(Arc<SoupCell>),
+}
+
+/// What admission hands over.
+pub(crate) struct Admitted {
+    pub(crate) prompt: Vec<u32>,
+    pub(crate) served: Served,
+    pub(crate) cache: KvCache,
+    pub(crate) sampler: Sampler,
+    pub(crate) text: TextStream,
+    pub(crate) eos: Arc<[u32]>,
+    /// Room for a whole answer.
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) place: Place,
 }
 
 /// A request from admission to its end.
@@ -55,17 +69,8 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn new(
-        prompt: Vec<u32>,
-        served: Served,
-        cache: KvCache,
-        sampler: Sampler,
-        text: TextStream,
-        eos: Arc<[u32]>,
-        events: mpsc::Sender<Event>,
-        place: Place,
-    ) -> Self {
+    pub(crate) fn new(admitted: Admitted) -> Self {
+        let Admitted { prompt, served, cache, sampler, text, eos, events, place } = admitted;
         let prompt_tokens = prompt.len();
         Self { tokens: prompt, served, cache, computed: 0, prompt_tokens, sampler, text, eos, events, _place: place }
     }

@@ -7,7 +7,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tureen_soup::{Pool, Soup, SoupId};
 
-use super::cell::SoupCell;
+use super::cell::{SoupCell, State};
 use super::merger::{Job, Merger};
 use crate::budget::{Budget, Purpose};
 
@@ -47,6 +47,10 @@ impl SoupCache {
 
     /// The soup, its merge begun if nobody did: however many ask at once, it is merged once.
     pub(crate) fn get(&self, pool: &Arc<Pool>, soup: &Arc<Soup>) -> Result<Arc<SoupCell>, NoRoom> {
+        // A merge that failed is tried again by the next request.
+        if self.cells.get(soup.id()).is_some_and(|cell| matches!(cell.state(), State::Failed(_))) {
+            self.cells.invalidate(soup.id());
+        }
         self.begin(pool, soup).or_else(|_| {
             self.make_room();
             self.begin(pool, soup)
@@ -62,11 +66,6 @@ impl SoupCache {
             Ok(cell)
         };
         self.cells.try_get_with(soup.id().clone(), merge).map_err(|e: Arc<NoRoom>| *e)
-    }
-
-    /// Forgets a soup whose merge failed, so that the next request tries again.
-    pub(crate) fn forget(&self, id: &SoupId) {
-        self.cells.invalidate(id);
     }
 
     /// Lets every soup go that no row is using.

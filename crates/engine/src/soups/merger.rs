@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::mpsc::{self, TrySendError};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use tureen_soup::{Pool, Soup, merge};
@@ -11,6 +12,9 @@ use tureen_soup::{Pool, Soup, merge};
 use super::cell::{SoupCell, State};
 use crate::checkpoint::Checkpoint;
 use crate::model::Weights;
+
+/// Merges that may wait.
+const QUEUE: usize = 256;
 
 /// A soup to merge. The cell may be gone before its turn comes: then nobody wants it any more.
 pub(super) struct Job {
@@ -21,7 +25,7 @@ pub(super) struct Job {
 
 /// Merges soups one after the other, tensors in parallel.
 pub(crate) struct Merger {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::SyncSender<Job>,
     checkpoint: Arc<Checkpoint>,
     counts: Arc<Counts>,
 }
@@ -42,7 +46,7 @@ impl Merger {
         threads: Arc<rayon::ThreadPool>,
         settled: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (jobs, work) = mpsc::channel::<Job>();
+        let (jobs, work) = mpsc::sync_channel::<Job>(QUEUE);
         let counts = Arc::<Counts>::default();
         let counted = counts.clone();
         std::thread::Builder::new().name("tureen-merger".into()).spawn(move || {
@@ -68,12 +72,14 @@ impl Merger {
     }
 
     pub(super) fn send(&self, job: Job) {
-        let lost = |mpsc::SendError(job): mpsc::SendError<Job>| {
-            if let Some(cell) = job.cell.upgrade() {
-                cell.settle(State::Failed("the merger stopped".into()));
-            }
+        let (job, reason) = match self.jobs.try_send(job) {
+            Ok(()) => return,
+            Err(TrySendError::Full(job)) => (job, "too many merges are waiting"),
+            Err(TrySendError::Disconnected(job)) => (job, "the merger stopped"),
         };
-        self.jobs.send(job).unwrap_or_else(lost);
+        if let Some(cell) = job.cell.upgrade() {
+            cell.settle(State::Failed(reason.into()));
+        }
     }
 
     pub(crate) fn counts(&self) -> &Counts {
