@@ -62,6 +62,18 @@ fn ties_with_equal_weights_is_the_papers_mean() {
     assert_close(&with(&pool, &[("a", 1.0), ("b", 1.0)], Method::Ties, 1.0, 0), &expected);
 }
 
+/// A sum of exactly 0 counts as positive, as in PEFT and mergekit.
+#[test]
+fn ties_elects_plus_when_nothing_is_elected() {
+    let first = Lora::new("a", 1);
+    let mut second = Lora { id: "b".into(), ..first.clone() };
+    second.modules.iter_mut().for_each(|m| m.b.iter_mut().for_each(|b| *b = -*b));
+    let positive = plain_delta(&first, Q0).into_iter().map(f64::abs).collect();
+    let pool = PoolDir::of(&[first, second]).open();
+    let merged = with(&pool, &[("a", 1.0), ("b", 1.0)], Method::Ties, 1.0, 0);
+    assert_close(&merged, &exact(Q0, 1.0, &[(1.0, positive)]));
+}
+
 #[test]
 fn ties_keeps_the_first_of_equal_magnitudes() {
     let mut lora = Lora::on("a", 1, 1, &[Q0]);
@@ -99,6 +111,10 @@ fn dare_draws_from_seed_policy_and_tensor_alone() {
         assert_eq!(draw(method, 3), draw(method, 3));
         assert_ne!(draw(method, 3), draw(method, 4));
     }
+    // Two tensors of one shape: what is kept of one says nothing of the other.
+    let alone = pool.soup(&preference(&[("a", 1.0)]), &options(Method::DareLinear)).unwrap();
+    let kept = |name| merged(&pool, &alone, name).iter().zip(base_of(name)).map(|(m, b)| *m != b).collect::<Vec<_>>();
+    assert_ne!(kept(Q0), kept(Q1));
     // The same two policies in a larger pool: what is drawn for them is the same.
     let larger = PoolDir::of(&[Lora::new("0", 9), Lora::new("a", 1), Lora::on("b", 2, 3, &[Q0, V0])]).open();
     assert_eq!(bits(&with(&larger, PAIR, Method::DareLinear, 0.5, 3)), draw(Method::DareLinear, 3));

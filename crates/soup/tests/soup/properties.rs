@@ -17,6 +17,22 @@ fn method() -> impl Strategy<Value = Method> {
     prop::sample::select(METHODS.to_vec())
 }
 
+/// Changes `(1 + 2⁻¹²)(1 + (2k+1) 2⁻¹²)`, each halfway between two f32: on a base of 0, a rounding anywhere before the
+/// last one tips them over.
+fn halfway(id: &str) -> Lora {
+    let step = 1.0 / 4096.0;
+    let mut lora = Lora { alpha: 1.0, ..Lora::on(id, 1, 1, &[Q0]) };
+    lora.modules[0].a = (0..5_u8).map(|k| 1.0 + f32::from(2 * k + 1) * step).collect();
+    lora.modules[0].b = vec![1.0 + step; 6];
+    lora
+}
+
+fn halfway_bits(pool: &Pool, preference: &Preference, options: &MergeOptions) -> Vec<u32> {
+    let soup = pool.soup(preference, options).unwrap();
+    let merged = tureen_soup::merge::tensor(pool, &soup, &format!("{Q0}.weight"), &[6, 5], &[0.0; 30]).unwrap();
+    bits(&merged.unwrap())
+}
+
 fn all_bits(pool: &Pool, preference: &Preference, options: &MergeOptions) -> Vec<u32> {
     let soup = pool.soup(preference, options).unwrap();
     SHAPES.iter().flat_map(|(name, _)| bits(&merged(pool, &soup, name))).collect()
@@ -56,6 +72,15 @@ proptest! {
         let options = MergeOptions { method, strength, density: 1.0, ..MergeOptions::default() };
         let one = all_bits(&pool, &named(&["a"], &[1.0]), &options);
         prop_assert_eq!(all_bits(&pool, &named(&names, &weights), &options), one);
+    }
+
+    #[test]
+    fn equal_policies_give_that_policy_where_a_single_rounding_would_show(weights in weights(), method in method()) {
+        let names = ["a", "b", "c", "d"];
+        let pool = PoolDir::of(&names.map(halfway)).open();
+        let options = MergeOptions { method, density: 1.0, ..MergeOptions::default() };
+        let one = halfway_bits(&pool, &named(&["a"], &[1.0]), &options);
+        prop_assert_eq!(halfway_bits(&pool, &named(&names, &weights), &options), one);
     }
 
     #[test]
