@@ -40,8 +40,10 @@ pub fn open_pool(config: &config::Pool, base: &Checkpoint) -> Result<Pool, PoolF
         PoolWeights::Mapped => Weights::Mapped,
         PoolWeights::Read => Weights::Read,
     };
-    let pool = Pool::open(dir, &PoolOptions { weights }).map_err(|e| PoolFailure::from(&e))?;
+    let mut pool = Pool::open(dir, &PoolOptions { weights }).map_err(|e| PoolFailure::from(&e))?;
     pool.check_base(&facts).map_err(|e| PoolFailure::from(&e))?;
+    let values = |name: &str| base.tensor(name).ok()?.flatten_all().ok()?.to_vec1().ok();
+    pool.measure(values).map_err(|e| PoolFailure { problems: vec![e.to_string()] })?;
     Ok(pool)
 }
 

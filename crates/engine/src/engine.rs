@@ -227,9 +227,10 @@ impl Engine {
         let merges = inner.merger.counts();
         let relaxed = Ordering::Relaxed;
         let seconds = |micros: u64| micros as f64 / 1e6;
+        let running = c.running.load(relaxed);
         EngineStats {
-            running: c.running.load(relaxed),
-            waiting: c.waiting.load(relaxed),
+            running,
+            waiting: inner.places.load(relaxed).saturating_sub(running),
             memory_budget_bytes: inner.budget.limit(),
             memory_used_bytes: inner.budget.used(),
             kv_cache_bytes: inner.budget.kv(),
@@ -308,8 +309,9 @@ impl Inner {
         if soup.is_base() {
             return Ok((SoupPath::Gate, Served::Gate(None)));
         }
-        let gate = if pool.supports_gate(soup) { Mix::of(soup) } else { None };
-        let (Some(mix), false) = (gate, choice == PathChoice::Materialised) else {
+        let wanted = choice != PathChoice::Materialised && pool.supports_gate(soup);
+        let gates = wanted.then(|| self.gates(pool)).filter(|gates| gates.serves(soup));
+        let Some((gates, mix)) = gates.zip(Mix::of(soup)) else {
             let cell = self.soups.get(pool, soup).map_err(|NoRoom { needed }| self.out_of_memory(needed))?;
             return Ok((SoupPath::Materialised, Served::Materialised(cell)));
         };
@@ -318,7 +320,7 @@ impl Inner {
         {
             return Ok((SoupPath::Materialised, Served::Materialised(cell)));
         }
-        Ok((SoupPath::Gate, Served::Gate(Some((self.gates(pool), mix)))))
+        Ok((SoupPath::Gate, Served::Gate(Some((gates, mix)))))
     }
 
     /// The merged soup, when it is hot and ready.

@@ -43,7 +43,6 @@ pub struct EngineStats {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) running: AtomicUsize,
-    pub(crate) waiting: AtomicUsize,
     pub(crate) steps: AtomicU64,
     pub(crate) step_microseconds: AtomicU64,
     pub(crate) prefill_tokens: AtomicU64,

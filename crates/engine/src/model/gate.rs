@@ -10,10 +10,11 @@
 //!
 //! A policy with weight zero adds products with an exact zero, so who else is in the pool or batch changes no row.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tureen_soup::{LoraModule, Method, PolicyWeights, Pool, Soup};
+use tureen_soup::{LoraModule, Method, Policy, PolicyWeights, Pool, Soup};
 
 use super::matrix::Matrix;
 use super::weights::Slot;
@@ -35,6 +36,8 @@ struct Stack {
 #[derive(Debug)]
 pub(crate) struct Gates {
     stacks: Vec<[Option<Stack>; 7]>,
+    /// For each policy, whether it changes nothing but what is stacked here.
+    whole: Vec<bool>,
 }
 
 /// One row's gate: which soup it wants.
@@ -85,7 +88,17 @@ impl Gates {
     /// Stacks the LoRA policies of `pool`; full-weight policies have no factors and take no part.
     pub(crate) fn new(pool: &Pool, layers: usize) -> Self {
         let stacks = |layer| Slot::ALL.map(|slot| Stack::new(pool, &slot.module(layer)));
-        Self { stacks: (0..layers).map(stacks).collect() }
+        let modules: HashSet<String> = (0..layers).flat_map(|layer| Slot::ALL.map(|slot| slot.module(layer))).collect();
+        let whole = |policy: &Policy| match policy.weights() {
+            PolicyWeights::Lora(lora) => lora.modules().keys().all(|name| modules.contains(name)),
+            PolicyWeights::Full(_) => false,
+        };
+        Self { stacks: (0..layers).map(stacks).collect(), whole: pool.policies().iter().map(whole).collect() }
+    }
+
+    /// Whether the gate serves all that `soup` changes: a LoRA of the head, say, takes merged weights.
+    pub(crate) fn serves(&self, soup: &Soup) -> bool {
+        soup.weights().iter().zip(&self.whole).all(|(weight, whole)| *weight == 0.0 || *whole)
     }
 
     /// Adds each row's soup to `y` (rows, out), given the layer's input `x` (rows, in). One mix for each row.

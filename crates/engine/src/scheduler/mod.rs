@@ -70,7 +70,7 @@ impl Scheduler {
         loop {
             self.let_go();
             self.admit();
-            self.count();
+            self.setup.counters.running.store(self.running.len(), Relaxed);
             let command = if self.running.is_empty() {
                 match self.commands.recv() {
                     Ok(command) => Some(command),
@@ -119,11 +119,6 @@ impl Scheduler {
             }
         }
         self.waiting = still;
-    }
-
-    fn count(&self) {
-        self.setup.counters.running.store(self.running.len(), Relaxed);
-        self.setup.counters.waiting.store(self.waiting.len(), Relaxed);
     }
 
     fn step(&mut self) {
@@ -195,6 +190,6 @@ impl Scheduler {
                 _ => {}
             }
         }
-        self.count();
+        self.setup.counters.running.store(0, Relaxed);
     }
 }

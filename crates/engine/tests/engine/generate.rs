@@ -1,9 +1,10 @@
 //! One generation: tokens, text, ends.
 
+use picollama::{Base, PolicySpec};
 use tureen_engine::{EngineOptions, Event, FinishReason, SamplingParams, SubmitError};
 use tureen_soup::{MergeOptions, Method};
 
-use crate::common::{Fixture, events, prompt, refused, run, sampled, until};
+use crate::common::{Fixture, events, prompt, refused, run, sampled, tokens, until};
 use crate::oracle;
 
 fn greedy(max_new_tokens: usize) -> SamplingParams {
@@ -185,4 +186,19 @@ fn shutdown_ends_every_generation_with_an_error() {
     assert!(!engine.is_healthy());
     let late = engine.submit(fixture.submission(&prompt(5, 1), &soup, greedy(2)));
     assert_eq!(refused(late), SubmitError::ShuttingDown);
+}
+
+#[test]
+fn logits_that_are_no_numbers_end_their_row_alone() {
+    // Finite in the file, and beyond f32 once scaled.
+    let huge = PolicySpec { amplitude: 1e35, alpha: 1e5, ..PolicySpec::lora("friendly") };
+    let fixture = Fixture::of(Base::llama(), vec![PolicySpec::lora("concise"), huge]);
+    let engine = fixture.engine();
+    let [sound, broken] = ["concise=1", "friendly=1"].map(|wish| fixture.soup(wish, Method::Exact));
+    let alone = run(&engine, fixture.submission(&prompt(5, 1), &sound, sampled(1, 30)));
+    let beside = engine.submit(fixture.submission(&prompt(5, 1), &sound, sampled(1, 30))).unwrap();
+    let failing = engine.submit(fixture.submission(&prompt(5, 1), &broken, sampled(1, 30))).unwrap();
+    let last = events(failing).pop().unwrap();
+    assert!(matches!(&last, Event::Failed(e) if e.code() == "logits_not_finite"), "{last:?}");
+    assert_eq!(tokens(beside), alone);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 use tureen_engine::PathChoice::{Auto, Gate, Materialised};
-use tureen_engine::{Checkpoint, Engine, EngineOptions, Event, PathChoice, SamplingParams, Submission};
+use tureen_engine::{Checkpoint, Engine, EngineOptions, Event, SamplingParams, Submission};
 use tureen_soup::publish::{Entry, add_policy};
 use tureen_soup::{MergeOptions, Method, Pool, Preference};
 
@@ -87,7 +87,7 @@ fn the_base_agrees_with_transformers() {
         golden.probe_ids.iter().zip(&case.last_probes).for_each(|(id, wanted)| near(last[*id], *wanted, scale, what));
         let params =
             SamplingParams { max_new_tokens: case.greedy.len(), ignore_eos: true, ..SamplingParams::default() };
-        let (prompt, path) = (case.tokens.clone(), PathChoice::Auto);
+        let (prompt, path) = (case.tokens.clone(), Auto);
         let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, params };
         let events = events(engine.submit(submission).unwrap());
         let id = |e: &Event| match e {
