@@ -1,9 +1,11 @@
 //! Chat templates: a conversation to the text that the model was tuned on.
 //!
 //! The template comes from the model alone, never from a request, and still runs with fuel and a bounded output: a broken
-//! one ends with an error. Set-up as in transformers (`trim_blocks`, `lstrip_blocks`, loop controls, Python's methods).
+//! one ends with an error. (What fuel does not see: minijinja 3.1 adds lists lazily, so a template that keeps adding a list
+//! to itself grows without being charged. Such a model is as malicious as one with bad weights.) Set-up as in transformers (`trim_blocks`, `lstrip_blocks`, loop controls, Python's methods).
 
 mod clock;
+mod generation;
 mod python;
 
 use std::fmt;
@@ -73,7 +75,7 @@ impl ChatTemplate {
         environment.add_function("strftime_now", python::strftime_now);
         environment.add_filter("tojson", python::to_json);
         environment
-            .add_template_owned(NAME, source.to_owned())
+            .add_template_owned(NAME, generation::replace(source))
             .map_err(|error| ChatError::Template(error.to_string()))?;
         let (bos, eos) = (bos.unwrap_or_default(), eos.unwrap_or_default());
         Ok(Self { environment, source: source.to_owned(), bos, eos })
@@ -88,7 +90,9 @@ impl ChatTemplate {
         let mut output = Bounded { bytes: Vec::new(), limit: given.saturating_add(MAX_ADDED) };
         let messages: Vec<Value> =
             messages.iter().map(|Message { role, content }| context! { role, content }).collect();
-        let context = context! { messages, add_generation_prompt, bos_token => &self.bos, eos_token => &self.eos };
+        // Templates tell "none given" from "unknown": transformers always passes these two.
+        let (tools, documents) = (Value::from(()), Value::from(()));
+        let context = context! { messages, tools, documents, add_generation_prompt, bos_token => &self.bos, eos_token => &self.eos };
         let template = self.environment.get_template(NAME).map_err(|error| ChatError::Template(error.to_string()))?;
         template.render_captured_to(context, &mut output).map_err(classify)?;
         String::from_utf8(output.bytes).map_err(|error| ChatError::Failed(error.to_string()))

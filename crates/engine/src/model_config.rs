@@ -128,3 +128,92 @@ impl RopeScaling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ModelConfig, RopeScaling};
+
+    fn config() -> ModelConfig {
+        ModelConfig {
+            architecture: "llama".into(),
+            hidden_size: 64,
+            intermediate_size: 96,
+            num_hidden_layers: 2,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            head_dim: 16,
+            vocab_size: 320,
+            max_position_embeddings: 131_072,
+            rms_norm_eps: 1e-5,
+            rope_theta: 500_000.0,
+            rope_scaling: None,
+            attention_bias: false,
+            tie_word_embeddings: true,
+            bos_token_id: None,
+            eos_token_ids: vec![],
+        }
+    }
+
+    fn assert_close(config: &ModelConfig, expected: [f64; 8]) {
+        let frequencies = config.rope_frequencies();
+        assert_eq!(frequencies.len(), 8);
+        for (ours, theirs) in frequencies.into_iter().zip(expected) {
+            assert!((ours / theirs - 1.0).abs() < 1e-6, "{ours}, expected {theirs}");
+        }
+    }
+
+    // Expected frequencies: `ROPE_INIT_FUNCTIONS` of transformers, in f32.
+
+    #[test]
+    fn llama3_scaling_is_that_of_transformers() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 32.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 8192.0,
+        };
+        let expected = [
+            1.0,
+            0.193_922_758,
+            0.037_606_030_7,
+            0.007_292_665_08,
+            0.000_429_556_705,
+            8.570_255_89e-6,
+            1.661_967_417e-6,
+            3.222_932_889e-7,
+        ];
+        assert_close(&ModelConfig { rope_scaling: Some(scaling), ..config() }, expected);
+    }
+
+    #[test]
+    fn linear_scaling_is_that_of_transformers() {
+        let scaling = RopeScaling::Linear { factor: 4.0 };
+        let expected =
+            [0.25, 0.079_056_941, 0.025, 0.007_905_694_66, 0.0025, 0.000_790_569_466, 0.000_25, 7.905_694_66e-5];
+        assert_close(&ModelConfig { rope_theta: 10_000.0, rope_scaling: Some(scaling), ..config() }, expected);
+    }
+
+    #[test]
+    fn divisors_divide() {
+        let scaling = RopeScaling::Divisors((1..=8).map(f64::from).collect());
+        let plain = config().rope_frequencies();
+        let divided = ModelConfig { rope_scaling: Some(scaling), ..config() }.rope_frequencies();
+        for (index, (plain, divided)) in plain.into_iter().zip(divided).enumerate() {
+            assert_eq!(divided, plain / (index + 1) as f64);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        config().check().unwrap();
+        let broken = [
+            ModelConfig { num_key_value_heads: 3, ..config() },
+            ModelConfig { head_dim: 15, ..config() },
+            ModelConfig { vocab_size: 0, ..config() },
+            ModelConfig { hidden_size: usize::MAX, ..config() },
+        ];
+        for config in broken {
+            config.check().unwrap_err();
+        }
+    }
+}

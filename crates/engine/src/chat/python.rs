@@ -6,8 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, Value};
 use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use crate::chat::clock;
+
+/// Widest indent of JSON.
+const MAX_INDENT: usize = 16;
 
 /// Marks an error made by `raise_exception`.
 #[derive(Debug, thiserror::Error)]
@@ -29,29 +33,29 @@ pub(crate) fn strftime_now(format: &str) -> Result<String, Error> {
 /// filter; the latter escapes for HTML.
 pub(crate) fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    let ensure_ascii: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
-    let failed = |error: serde_json::Error| Error::new(ErrorKind::BadSerialization, error.to_string());
+    if ensure_ascii == Some(true) || indent.is_some_and(|indent| indent > MAX_INDENT) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "these options of tojson are not supported"));
+    }
     let json = match indent {
-        Some(indent) => {
-            let indent = " ".repeat(indent.min(16));
-            let mut bytes = Vec::new();
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter)).map_err(failed)?;
-            String::from_utf8_lossy(&bytes).into_owned()
-        }
-        None => {
-            let mut bytes = Vec::new();
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Spaced)).map_err(failed)?;
-            String::from_utf8_lossy(&bytes).into_owned()
-        }
+        Some(indent) => write(&value, PrettyFormatter::with_indent(" ".repeat(indent).as_bytes())),
+        None => write(&value, Spaced),
     };
-    Ok(Value::from_safe_string(json))
+    json.map(Value::from_safe_string)
+}
+
+fn write(value: &Value, formatter: impl Formatter) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter));
+    written.map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A space after commas and colons, as Python writes JSON.
 struct Spaced;
 
-impl serde_json::ser::Formatter for Spaced {
+impl Formatter for Spaced {
     fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }

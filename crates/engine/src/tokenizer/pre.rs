@@ -60,3 +60,64 @@ fn split(expression: &str) -> Value {
 fn byte_level(cut: bool) -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": cut})
 }
+
+#[cfg(test)]
+mod tests {
+    use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+    use tokenizers::tokenizer::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+    use super::named;
+
+    /// The pieces of `text`, as written in it.
+    fn cut<'a>(name: &str, text: &'a str) -> Vec<&'a str> {
+        let cut: PreTokenizerWrapper = serde_json::from_value(named(name).unwrap().pre_tokenizer).unwrap();
+        let mut pieces = PreTokenizedString::from(text);
+        cut.pre_tokenize(&mut pieces).unwrap();
+        let pieces = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        pieces.into_iter().map(|(_, (start, end), _)| &text[start..end]).collect()
+    }
+
+    // Expected pieces: the expressions of llama.cpp, run by Python's `regex`.
+
+    const TEXT: &str = "It's 1234 o'clock,  DON'T\n\n x!=y";
+
+    #[test]
+    fn gpt2_keeps_numbers_together() {
+        let expected = ["It", "'s", " 1234", " o", "'", "clock", ",", " ", " DON", "'", "T", "\n\n", " x", "!=", "y"];
+        assert_eq!(cut("gpt-2", TEXT), expected);
+    }
+
+    #[test]
+    fn smollm_takes_digits_one_by_one() {
+        let expected = [
+            "It", "'s", " ", "1", "2", "3", "4", " o", "'", "clock", ",", " ", " DON", "'", "T", "\n\n", " x", "!=",
+            "y",
+        ];
+        assert_eq!(cut("smollm", TEXT), expected);
+    }
+
+    #[test]
+    fn llama3_takes_digits_by_three() {
+        let expected = ["It", "'s", " ", "123", "4", " o", "'clock", ",", " ", " DON", "'T", "\n\n", " x", "!=", "y"];
+        assert_eq!(cut("llama-bpe", TEXT), expected);
+    }
+
+    #[test]
+    fn qwen2_takes_digits_one_by_one() {
+        let expected =
+            ["It", "'s", " ", "1", "2", "3", "4", " o", "'clock", ",", " ", " DON", "'T", "\n\n", " x", "!=", "y"];
+        assert_eq!(cut("qwen2", TEXT), expected);
+    }
+
+    #[test]
+    fn the_default_cuts_at_punctuation_first() {
+        let expected =
+            ["It", "'", "s", " ", "123", "4", " o", "'", "clock", ",", " ", " DON", "'", "T", "\n\n", " x", "!=", "y"];
+        assert_eq!(cut("default", TEXT), expected);
+    }
+
+    #[test]
+    fn unknown_names_are_none() {
+        assert!(named("viking").is_none());
+    }
+}

@@ -14,6 +14,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 import sentencepiece
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import render_jinja_template
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
@@ -100,9 +102,96 @@ def tame(name: str, data: bytearray, size: int) -> None:
                 data[start + place : start + place + 2] = value.astype(np.float16).tobytes()
 
 
+SYSTEM = [{"role": "system", "content": " Be \"brief\".\n"}]
+QUESTION = [{"role": "user", "content": "  Why <b>is</b> it's & so?\n"}]
+ANSWER = [{"role": "assistant", "content": "<think>hm</think>\n\nBecause."}]
+CHATS = [QUESTION, SYSTEM + QUESTION, QUESTION + ANSWER + QUESTION, SYSTEM + QUESTION + ANSWER, QUESTION + QUESTION, SYSTEM]
+
+# What the templates of well-known models use, each written anew.
+TEMPLATES = {
+    "white space": """\
+{%- for message in messages %}
+    {% if message.role == 'system' %}
+  [{{ message.content }}]
+    {%- else %}
+  <{{ message['content'] | trim }}>
+    {%+ endif +%}
+{% endfor %}
+{# a comment #}
+{% if add_generation_prompt %}
+end
+{% endif %}
+""",
+    "roles must alternate": """\
+{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}\
+{% set system_message = messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}\
+{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}\
+{{ raise_exception('Conversation roles must alternate') }}{% endif %}\
+{% if loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}\
+{% else %}{% set content = message['content'] %}{% endif %}\
+{% if message['role'] == 'user' %}{{ '[INST] ' + content.strip() + ' [/INST]' }}{% else %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}""",
+    "namespaces and slices": """\
+{%- set ns = namespace(last=-1, seen='') %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.last < 0 and message.role == 'user' %}{%- set ns.last = index %}{%- endif %}
+    {%- set ns.seen = ns.seen ~ index ~ ',' %}
+{%- endfor %}
+{{- ns.last }} {{ ns.seen }}
+{%- for message in messages %}
+    {%- if message.role == 'assistant' and '</think>' in message.content %}
+        {%- set content = message.content.split('</think>')[-1].lstrip('\\n') %}
+        {{- '|' + content + '|' + message.content.split('</think>')[0].rstrip('\\n').split('<think>')[-1] }}
+    {%- endif %}
+{%- endfor %}""",
+    "what is not given": """\
+{%- if tools is not none %}tools{% endif %}{% if documents %}documents{% endif %}
+{%- if not date_string is defined %}{% set date_string = 'none' %}{% endif %}{{ date_string }}
+{%- if messages[0].tool_calls is defined or messages[0].tool_calls %}calls{% endif %}{{ missing }}{{ messages[0].missing }}
+{%- set enable = enable_thinking if enable_thinking is defined else true %}{{ enable }} {{ none }} {{ false }}""",
+    "JSON": "{{ messages | tojson }}{{ messages[0] | tojson(indent=2) }}{{ {'a': [1, 2.5, true, none, 'é\\u2028']} | tojson }}",
+    "macros and loops": """\
+{% macro show(role, content, upper=false) %}{{ role.upper() if upper else role }}={{ content | length }};{% endmacro %}
+{% for message in messages %}{% if message.role == 'system' %}{% continue %}{% endif %}\
+{{ show(message.role, message.content, upper=loop.last) }}{% if loop.index > 2 %}{% break %}{% endif %}\
+{{ loop.first }}{{ loop.revindex }}{{ loop.previtem.role if loop.previtem is defined }}{% endfor %}{% for message in messages[9:] %}x{% else %}empty{% endfor %}\
+{{ messages | map(attribute='role') | join('/') }} {{ messages | selectattr('role', 'equalto', 'user') | list | length }}""",
+    "methods": """\
+{% for message in messages %}{{ message.content.startswith(' ') }}{{ message.content.endswith('\\n') }}\
+{{ message.content.replace('<', '[').upper() }}{{ message.get('name', 'nobody') }}{% for key, value in message.items() %}{{ key }}{% endfor %}\
+{{ message.content.find('it') }}{{ message.content.count('s') }}{% endfor %}{{ 'a,b'.split(',') }} {{ [1, 'x', none] }} {{ {'a': 1} }}""",
+    "numbers": "{{ 7 // 2 }} {{ 7 / 2 }} {{ 7 % 4 }} {{ 2 ** 5 }} {{ 1.0 }} {{ 3 | string }} {{ '4' | int + 1 }} {{ -7 // 2 }} {{ 'ab' * 2 }}",
+    "generation": """\
+{% for message in messages %}
+{%- if message.role == 'assistant' %}
+{% generation %}
+{{ message.content }}
+{% endgeneration %}
+{%- else %}{{ message.content }}{% endif %}
+{% endfor %}""",
+}
+
+
+def chat_golden() -> list:
+    result = []
+    for name, template in TEMPLATES.items():
+        for messages in CHATS:
+            for prompt in (False, True):
+                try:
+                    [rendered], _ = render_jinja_template(
+                        [messages], chat_template=template, add_generation_prompt=prompt, bos_token="<s>", eos_token="</s>"
+                    )
+                    outcome = {"rendered": rendered}
+                except TemplateError as error:
+                    outcome = {"refused": str(error)}
+                result.append({"name": name, "template": template, "messages": messages, "prompt": prompt, **outcome})
+    return result
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write("sentencepiece.json", sentencepiece_golden(train(Path(folder))))
+    write("chat.json", chat_golden())
     write("quantised.json", quantised_golden())
 
 
