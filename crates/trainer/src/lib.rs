@@ -1,1 +1,22 @@
-//! placeholder
+//! The offline trainer: one small PPO policy per preference, published into a pool.
+//!
+//! A run samples responses from base + adapter, scores them with a rule, and moves the adapter by PPO with a KL penalty to
+//! the base. The base is frozen: its weights sit inside custom operations that return gradients of activations only.
+
+pub mod config;
+pub mod error;
+pub mod heldout;
+pub mod metrics;
+pub mod model;
+pub mod ops;
+pub mod ppo;
+pub mod prompts;
+pub mod reward;
+mod rollout;
+mod sequence;
+mod session;
+mod state;
+mod update;
+mod value;
+
+pub use session::Session;

@@ -1,0 +1,243 @@
+//! The configuration of a PPO run: one TOML file per policy, options grouped by what they control.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+use crate::reward::{GateOptions, Rule};
+
+/// A whole run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The policy that is made.
+    pub policy: PolicyConfig,
+    /// The base it is made from.
+    pub model: ModelOptions,
+    /// What it is prompted with.
+    #[serde(default)]
+    pub prompts: PromptOptions,
+    /// Its trainable part.
+    #[serde(default)]
+    pub lora: LoraOptions,
+    /// How it is sampled.
+    #[serde(default)]
+    pub generation: GenerationOptions,
+    /// What it is rewarded for.
+    pub reward: RewardOptions,
+    /// How it is optimised.
+    #[serde(default)]
+    pub ppo: PpoOptions,
+    /// Where the run writes, and how often.
+    pub run: RunOptions,
+}
+
+/// The policy's entry in the pool.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// Name in the pool, `[a-z0-9][a-z0-9_-]{0,63}`.
+    pub id: String,
+    /// The method's code, such as P1A.
+    pub code: String,
+    /// The dimension it is a pole of.
+    pub dimension: String,
+    /// The preference in words.
+    pub instruction: String,
+    /// SPDX licence of the adapter.
+    pub license: String,
+}
+
+/// The base model.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelOptions {
+    /// A GGUF file or a Hugging Face directory.
+    pub base: PathBuf,
+}
+
+/// Prompts to train on and to look at.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PromptOptions {
+    /// File with one prompt a line (`.txt`) or `{"prompt": ...}` a line (`.jsonl`); none means the built-in set.
+    pub train: Option<PathBuf>,
+    /// The same for the held-out prompts, which are never trained on.
+    pub heldout: Option<PathBuf>,
+    /// Longer prompts are left out.
+    pub max_prompt_tokens: usize,
+}
+
+impl Default for PromptOptions {
+    fn default() -> Self {
+        Self { train: None, heldout: None, max_prompt_tokens: 40 }
+    }
+}
+
+/// The adapter.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraOptions {
+    /// Rank of every module.
+    pub r: usize,
+    /// Scaling numerator.
+    pub lora_alpha: f64,
+    /// Seed of the initial A factors; policies that are mixed share it.
+    pub a_seed: u64,
+}
+
+impl Default for LoraOptions {
+    fn default() -> Self {
+        Self { r: 16, lora_alpha: 32.0, a_seed: 20231011 }
+    }
+}
+
+/// Sampling of the responses, at temperature 1 with nothing cut off.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerationOptions {
+    /// Shortest limit that a step draws, in tokens.
+    pub output_min_length: usize,
+    /// Longest limit that a step draws, in tokens.
+    pub output_max_length: usize,
+}
+
+impl Default for GenerationOptions {
+    fn default() -> Self {
+        Self { output_min_length: 32, output_max_length: 48 }
+    }
+}
+
+/// The reward.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewardOptions {
+    /// The built-in rule.
+    pub rule: Rule,
+    /// The content gate.
+    #[serde(default)]
+    pub gate: GateOptions,
+}
+
+/// PPO, with the names of TRL.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PpoOptions {
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Responses sampled in a step.
+    pub batch_size: usize,
+    /// Responses per update.
+    pub mini_batch_size: usize,
+    /// Passes over the responses of a step.
+    pub ppo_epochs: usize,
+    /// Learning rate of Adam.
+    pub learning_rate: f64,
+    /// Longest gradient.
+    pub max_grad_norm: f64,
+    /// First weight of the KL penalty.
+    pub init_kl_coef: f64,
+    /// KL of a response to the base that the weight is adapted to, in nats.
+    pub target: f64,
+    /// Responses over which the weight may change by a fifth.
+    pub horizon: f64,
+    /// KL of a response, in nats, over which the weight grows by half at once.
+    pub kl_limit: f64,
+    /// Discount.
+    pub gamma: f64,
+    /// Lambda of the advantage estimate.
+    pub lam: f64,
+    /// Clip of the ratio.
+    pub cliprange: f64,
+    /// Clip of the values.
+    pub cliprange_value: f64,
+    /// Weight of the value loss.
+    pub vf_coef: f64,
+    /// Mean ratio above which a minibatch is skipped.
+    pub ratio_threshold: f64,
+    /// Change of the policy, in nats a token, 1.5 times which ends a step's epochs.
+    pub target_kl: f64,
+    /// Seed of prompts, sampling and minibatches.
+    pub seed: u64,
+}
+
+impl Default for PpoOptions {
+    fn default() -> Self {
+        Self {
+            steps: 70,
+            batch_size: 24,
+            mini_batch_size: 8,
+            ppo_epochs: 2,
+            learning_rate: 5e-4,
+            max_grad_norm: 1.0,
+            init_kl_coef: 0.1,
+            target: 6.0,
+            horizon: 400.0,
+            kl_limit: 9.0,
+            gamma: 1.0,
+            lam: 0.95,
+            cliprange: 0.2,
+            cliprange_value: 0.2,
+            vf_coef: 0.1,
+            ratio_threshold: 10.0,
+            target_kl: 0.1,
+            seed: 1,
+        }
+    }
+}
+
+/// Files and rhythm of a run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunOptions {
+    /// Folder of checkpoints, metrics and curves.
+    pub out: PathBuf,
+    /// Steps between checkpoints.
+    #[serde(default = "five")]
+    pub save_freq: u64,
+}
+
+fn five() -> u64 {
+    5
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// A file that cannot be read, unknown keys, or values that cannot work together.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+        let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
+        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        config.check().map_err(invalid)?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let (ppo, generation) = (&self.ppo, &self.generation);
+        let positive = [
+            ("ppo.steps", ppo.steps as usize),
+            ("ppo.mini_batch_size", ppo.mini_batch_size),
+            ("ppo.ppo_epochs", ppo.ppo_epochs),
+            ("lora.r", self.lora.r),
+            ("generation.output_min_length", generation.output_min_length),
+            ("run.save_freq", self.run.save_freq as usize),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} must be at least 1"));
+        }
+        if ppo.batch_size < ppo.mini_batch_size {
+            return Err("ppo.batch_size must be at least ppo.mini_batch_size".into());
+        }
+        if generation.output_max_length < generation.output_min_length {
+            return Err("generation.output_max_length must be at least output_min_length".into());
+        }
+        let scales = [("learning_rate", ppo.learning_rate), ("target", ppo.target), ("horizon", ppo.horizon)];
+        match scales.iter().find(|(_, value)| value.is_nan() || *value <= 0.0 || value.is_infinite()) {
+            Some((name, _)) => Err(format!("ppo.{name} must be above 0")),
+            None => Ok(()),
+        }
+    }
+}

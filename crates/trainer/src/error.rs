@@ -1,0 +1,54 @@
+//! What can go wrong in a training run.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a command of the trainer stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A configuration that does not parse.
+    #[error("{path}: {message}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Settings, prompts or files that do not fit together.
+    #[error("{0}")]
+    Invalid(String),
+    /// The base model could not be loaded or does not fit.
+    #[error("base model: {0}")]
+    Base(String),
+    /// Loss or gradient became NaN or infinite; the last checkpoint is good.
+    #[error("step {step}: the {what} is not finite; the last checkpoint is still good")]
+    NotFinite {
+        /// The step that was given up.
+        step: u64,
+        /// What it was.
+        what: &'static str,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// A plot could not be drawn.
+    #[error("plot: {0}")]
+    Plot(String),
+}
+
+impl TrainError {
+    /// An error of the file at `path`.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,103 @@
+//! Scores on prompts that are never trained on.
+
+use candle_core::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::model::{Base, Delta, Sampling, generate};
+use crate::prompts::{Prompt, shared_prefix};
+use crate::reward::{Answer, Rule, Text, flesch_kincaid_grade, friendliness};
+use crate::rollout::base_nll;
+use crate::sequence::score;
+use crate::ops::to_vec;
+
+/// An answer to a held-out prompt.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct HeldoutAnswer {
+    /// The prompt.
+    pub prompt: String,
+    /// The answer.
+    pub answer: String,
+}
+
+/// Means over all held-out prompts.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct HeldoutScores {
+    /// Flesch-Kincaid grade.
+    pub grade: f64,
+    /// Friendliness, 0 to 3.
+    pub friendliness: f64,
+    /// Score of the elementary rule, 0 to 1.
+    pub elementary_score: f64,
+    /// Score of the friendly rule, 0 to 1.
+    pub friendly_score: f64,
+    /// The content gate of the elementary rule, 0 to 1.
+    pub gate: f64,
+    /// Negative log-likelihood per token under the base, in nats.
+    pub base_nll: f64,
+    /// Words of an answer.
+    pub words: f64,
+    /// The answers themselves.
+    pub answers: Vec<HeldoutAnswer>,
+}
+
+/// How held-out prompts are answered: sampled at temperature 1 with a fixed seed, the same for every policy.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldoutOptions<'a> {
+    /// Longest answer, in tokens.
+    pub max_new_tokens: usize,
+    /// Tokens that end an answer.
+    pub eos: &'a [u32],
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+/// Answers `prompts` under base + `delta` and scores the answers with every rule.
+///
+/// # Errors
+/// Prompts longer than the model's tables.
+pub fn evaluate(
+    base: &Base,
+    delta: Option<&Delta>,
+    prompts: &[Prompt],
+    config: &Config,
+    decode: impl Fn(&[u32]) -> String,
+    options: HeldoutOptions<'_>,
+) -> Result<HeldoutScores> {
+    let mut sums = [0.0; 7];
+    let mut answers = Vec::with_capacity(prompts.len());
+    for (group, prompts) in prompts.chunks(16).enumerate() {
+        let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
+        let stream = 16 * group as u64;
+        let HeldoutOptions { max_new_tokens, eos, seed } = options;
+        let sampling = Sampling { max_new_tokens, eos, seed, stream };
+        let responses = generate(base, delta, &tokens, shared_prefix(&tokens), sampling)?;
+        let pairs: Vec<_> = tokens.iter().zip(&responses).map(|(p, r)| (p.as_slice(), r.tokens.as_slice())).collect();
+        let log_probs: Vec<f64> = to_vec(&score(base, None, &pairs)?.log_probs)?.into_iter().map(f64::from).collect();
+        let mut rest = log_probs.as_slice();
+        for (prompt, response) in prompts.iter().zip(&responses) {
+            let (own, others) = rest.split_at(response.tokens.len());
+            rest = others;
+            let text = decode(&response.tokens);
+            let nll = base_nll(own);
+            let answer = Answer { prompt: &prompt.text, text: &text, ended: response.ended, base_nll: nll };
+            let elementary = Rule::Elementary.score(answer, &config.reward.gate);
+            let friendly = Rule::Friendly.score(answer, &config.reward.gate);
+            let parts = Text::new(&text);
+            let values = [
+                flesch_kincaid_grade(&parts),
+                friendliness(&parts),
+                elementary.score,
+                friendly.score,
+                elementary.gate,
+                nll,
+                parts.words.len() as f64,
+            ];
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            answers.push(HeldoutAnswer { prompt: prompt.text.clone(), answer: text });
+        }
+    }
+    let count = answers.len().max(1) as f64;
+    let [grade, friendliness, elementary_score, friendly_score, gate, base_nll, words] = sums.map(|sum| sum / count);
+    Ok(HeldoutScores { grade, friendliness, elementary_score, friendly_score, gate, base_nll, words, answers })
+}

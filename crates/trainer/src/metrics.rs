@@ -1,0 +1,117 @@
+//! Metrics of a run, one JSON line a step, under TRL's names where TRL has one.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+/// One step.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StepMetrics {
+    /// The step, from 1.
+    pub step: u64,
+    /// Mean KL of a response to the base, in nats.
+    #[serde(rename = "objective/kl")]
+    pub kl: f64,
+    /// The weight of the KL penalty in this step.
+    #[serde(rename = "objective/kl_coef")]
+    pub kl_coef: f64,
+    /// Mean of `-sum log p` of the responses.
+    #[serde(rename = "objective/entropy")]
+    pub entropy: f64,
+    /// Mean score.
+    #[serde(rename = "objective/scores")]
+    pub scores: f64,
+    /// Standard deviation of the scores.
+    #[serde(rename = "objective/scores_std")]
+    pub scores_std: f64,
+    /// Mean of the rule's own measure (grade, friendliness).
+    #[serde(rename = "reward/measure")]
+    pub measure: f64,
+    /// Mean of the content gate.
+    #[serde(rename = "reward/gate")]
+    pub gate: f64,
+    /// Mean negative log-likelihood per token under the base.
+    #[serde(rename = "reward/base_nll")]
+    pub base_nll: f64,
+    /// Clipped policy loss.
+    #[serde(rename = "ppo/loss/policy")]
+    pub policy_loss: f64,
+    /// Clipped value loss.
+    #[serde(rename = "ppo/loss/value")]
+    pub value_loss: f64,
+    /// Share of clipped tokens.
+    #[serde(rename = "ppo/policy/clipfrac")]
+    pub clip_fraction: f64,
+    /// Half the mean squared change of log-probability.
+    #[serde(rename = "ppo/policy/approxkl")]
+    pub approx_kl: f64,
+    /// Mean change of log-probability.
+    #[serde(rename = "ppo/policy/policykl")]
+    pub policy_kl: f64,
+    /// Largest |ratio - 1| of the first minibatch: rounding alone.
+    #[serde(rename = "ppo/policy/first_ratio_deviation")]
+    pub first_ratio_deviation: f64,
+    /// Share of clipped values.
+    #[serde(rename = "ppo/val/clipfrac")]
+    pub value_clip_fraction: f64,
+    /// Mean length of the gradient.
+    #[serde(rename = "ppo/grad_norm")]
+    pub grad_norm: f64,
+    /// Whether the epochs were ended early.
+    #[serde(rename = "ppo/early_stop")]
+    pub early_stop: bool,
+    /// Mean tokens of a response.
+    #[serde(rename = "tokens/responses_len_mean")]
+    pub response_length: f64,
+    /// Share of responses that the policy ended.
+    #[serde(rename = "tokens/ended")]
+    pub ended: f64,
+    /// Seconds of the step.
+    #[serde(rename = "time/ppo/total")]
+    pub seconds: f64,
+    /// Seconds of sampling and scoring in it.
+    #[serde(rename = "time/ppo/rollout")]
+    pub rollout_seconds: f64,
+}
+
+/// The metrics file of a run.
+pub(crate) struct MetricsLog {
+    path: PathBuf,
+}
+
+impl MetricsLog {
+    /// Opens the log at `path` and drops lines of steps after `step`: a resumed run repeats those.
+    pub(crate) fn resume(path: &Path, step: u64) -> Result<Self, TrainError> {
+        let log = Self { path: path.to_owned() };
+        if path.exists() {
+            let kept: Vec<String> = read(path)?
+                .into_iter()
+                .filter(|line| line.step <= step)
+                .filter_map(|line| serde_json::to_string(&line).ok())
+                .map(|line| line + "\n")
+                .collect();
+            crate::state::write_atomically(path, kept.concat().as_bytes())?;
+        }
+        Ok(log)
+    }
+
+    pub(crate) fn append(&self, metrics: &StepMetrics) -> Result<(), TrainError> {
+        let line = serde_json::to_string(metrics).map_err(|error| TrainError::Invalid(error.to_string()))? + "\n";
+        let mut file =
+            OpenOptions::new().create(true).append(true).open(&self.path).map_err(TrainError::io(&self.path))?;
+        file.write_all(line.as_bytes()).map_err(TrainError::io(&self.path))
+    }
+}
+
+/// Reads a metrics file; a last line that a crash cut off is left out.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn read(path: &Path) -> Result<Vec<StepMetrics>, TrainError> {
+    let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}

@@ -1,0 +1,146 @@
+//! The trainable low-rank updates of q_proj and v_proj.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Result, Tensor, Var};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+use super::Geometry;
+use crate::ops::to_vec;
+
+/// Updates `W + scale B A` of q_proj and v_proj of every layer, as one forward uses them.
+#[derive(Clone)]
+pub struct Delta {
+    /// `(A, B)` in the order layer 0 q, layer 0 v, layer 1 q, ...; A is r x in, B is out x r.
+    pairs: Vec<(Tensor, Tensor)>,
+    scale: f64,
+}
+
+impl Delta {
+    pub(crate) fn apply_q(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
+        self.apply(2 * layer, x)
+    }
+
+    pub(crate) fn apply_v(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
+        self.apply(2 * layer + 1, x)
+    }
+
+    fn apply(&self, index: usize, x: &Tensor) -> Result<Tensor> {
+        let (a, b) = &self.pairs[index];
+        (x.matmul(&a.t()?)? * self.scale)?.matmul(&b.t()?)
+    }
+
+    /// The exact soup `sum_i w_i scale_i B_i A_i`: ranks are laid side by side, weights and scales go into B.
+    ///
+    /// # Errors
+    /// Adapters of different models.
+    pub fn soup(parts: &[(f64, &LoraAdapter)]) -> Result<Self> {
+        let count = parts.first().map_or(0, |(_, adapter)| adapter.modules.len());
+        let mut pairs = Vec::with_capacity(count);
+        for index in 0..count {
+            let a: Vec<_> = parts.iter().map(|(_, part)| part.modules[index].a.as_detached_tensor()).collect();
+            let b: Result<Vec<_>> =
+                parts.iter().map(|(w, part)| part.modules[index].b.as_detached_tensor() * (w * part.scale())).collect();
+            pairs.push((Tensor::cat(&a, 0)?, Tensor::cat(&b?, 1)?));
+        }
+        Ok(Self { pairs, scale: 1.0 })
+    }
+}
+
+struct Module {
+    name: String,
+    a: Var,
+    b: Var,
+}
+
+/// One policy's LoRA factors, as variables.
+pub struct LoraAdapter {
+    modules: Vec<Module>,
+    rank: usize,
+    alpha: f64,
+    a_seed: u64,
+    a_sha256: String,
+}
+
+impl LoraAdapter {
+    /// A fresh adapter: A uniform in ±1/sqrt(in) (what PEFT's kaiming uniform comes to), drawn by ChaCha8 from `a_seed`
+    /// with one stream per module, B zero. Policies that are to be mixed share `a_seed`.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn init(geometry: &Geometry, rank: usize, alpha: f64, a_seed: u64) -> Result<Self> {
+        let mut modules = Vec::with_capacity(2 * geometry.layers);
+        let mut hasher = Sha256::new();
+        for layer in 0..geometry.layers {
+            for (name, heads) in [("q_proj", geometry.heads), ("v_proj", geometry.kv_heads)] {
+                let mut rng = ChaCha8Rng::seed_from_u64(a_seed);
+                rng.set_stream(modules.len() as u64);
+                let bound = 1.0 / (geometry.hidden as f32).sqrt();
+                let a: Vec<f32> = (0..rank * geometry.hidden).map(|_| rng.random_range(-bound..bound)).collect();
+                a.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+                modules.push(Module {
+                    name: format!("model.layers.{layer}.self_attn.{name}"),
+                    a: Var::from_vec(a, (rank, geometry.hidden), &Device::Cpu)?,
+                    b: Var::zeros((heads * geometry.head_dim, rank), candle_core::DType::F32, &Device::Cpu)?,
+                });
+            }
+        }
+        let a_sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { modules, rank, alpha, a_seed, a_sha256 })
+    }
+
+    /// `alpha / rank`.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+
+    /// The rank of every module.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// The scaling numerator.
+    pub fn alpha(&self) -> f64 {
+        self.alpha
+    }
+
+    /// Seed and sha256 (of the little-endian f32 values, module after module) of the initial A factors.
+    pub fn initialisation(&self) -> (u64, &str) {
+        (self.a_seed, &self.a_sha256)
+    }
+
+    /// The update for a forward whose gradients are wanted.
+    pub fn tracked(&self) -> Delta {
+        let pairs = self.modules.iter().map(|module| (module.a.as_tensor().clone(), module.b.as_tensor().clone()));
+        Delta { pairs: pairs.collect(), scale: self.scale() }
+    }
+
+    /// The update for a forward without gradients.
+    pub fn detached(&self) -> Delta {
+        let pairs = self.modules.iter().map(|module| (module.a.as_detached_tensor(), module.b.as_detached_tensor()));
+        Delta { pairs: pairs.collect(), scale: self.scale() }
+    }
+
+    /// All variables with their names, `....lora_A` and `....lora_B`.
+    pub fn variables(&self) -> Vec<(String, Var)> {
+        let both = self.modules.iter().flat_map(|module| {
+            [(format!("{}.lora_A", module.name), module.a.clone()), (format!("{}.lora_B", module.name), module.b.clone())]
+        });
+        both.collect()
+    }
+
+    /// Copies of the factors by module name: `(A, B, in, out)`.
+    ///
+    /// # Errors
+    /// Never for variables made by this type.
+    pub fn factors(&self) -> Result<BTreeMap<String, (Vec<f32>, Vec<f32>, usize, usize)>> {
+        let mut factors = BTreeMap::new();
+        for module in &self.modules {
+            let sizes = (module.a.dim(1)?, module.b.dim(0)?);
+            factors.insert(module.name.clone(), (to_vec(&module.a)?, to_vec(&module.b)?, sizes.0, sizes.1));
+        }
+        Ok(factors)
+    }
+}

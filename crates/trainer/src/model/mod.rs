@@ -1,0 +1,12 @@
+//! The base model as the trainer runs it: frozen weights, trainable low-rank updates, packed minibatches.
+
+mod adapter;
+mod base;
+mod cache;
+mod generate;
+mod packing;
+
+pub use adapter::{Delta, LoraAdapter};
+pub use base::{Base, Geometry};
+pub use generate::{Response, Sampling, generate};
+pub use packing::Packing;

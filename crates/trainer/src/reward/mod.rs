@@ -1,0 +1,84 @@
+//! Rule rewards: how strongly an answer shows a preference, times how much of an answer it still is.
+//!
+//! A rule alone is hacked within forty steps, so the measure of the preference (0 to 1) is multiplied by a gate (0 to 1)
+//! that broken, empty, repeated, off-topic or improbable text cannot pass: text that wins must show the preference *and*
+//! answer the prompt.
+
+mod friendly;
+mod gate;
+mod grade;
+mod lexicon;
+mod syllables;
+mod text;
+
+pub use friendly::friendliness;
+pub use gate::{Gate, GateOptions};
+pub use grade::flesch_kincaid_grade;
+pub use syllables::syllables;
+pub use text::Text;
+
+use serde::{Deserialize, Serialize};
+
+/// The built-in preferences.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Low Flesch-Kincaid grade.
+    Elementary,
+    /// Positive, friendly, turned to the reader.
+    Friendly,
+}
+
+/// An answer as the rewards see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// What was asked.
+    pub prompt: &'a str,
+    /// What was answered, special tokens left out.
+    pub text: &'a str,
+    /// Whether the policy ended the answer itself.
+    pub ended: bool,
+    /// Mean negative log-likelihood per token under the base, in nats.
+    pub base_nll: f64,
+}
+
+/// What a rule says of an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored {
+    /// `preference . gate`, 0 to 1: what PPO maximises.
+    pub score: f64,
+    /// The preference alone, in its own unit: the grade (lower is plainer), or friendliness from 0 to 3.
+    pub measure: f64,
+    /// The gate alone, 0 to 1.
+    pub gate: f64,
+}
+
+/// The grade at or under which nothing more is to be won, and the grade at which nothing is left.
+const GRADES: (f64, f64) = (1.0, 14.0);
+
+impl Rule {
+    /// Scores one answer.
+    pub fn score(self, answer: Answer<'_>, options: &GateOptions) -> Scored {
+        let text = Text::new(answer.text);
+        let gate = Gate::of(answer, &text, self == Self::Friendly, options).value();
+        let (measure, preference) = match self {
+            Self::Elementary => {
+                let grade = flesch_kincaid_grade(&text);
+                (grade, 1.0 - ((grade - GRADES.0) / (GRADES.1 - GRADES.0)).clamp(0.0, 1.0))
+            }
+            Self::Friendly => {
+                let friendliness = friendliness(&text);
+                (friendliness, friendliness / 3.0)
+            }
+        };
+        Scored { score: preference * gate, measure, gate }
+    }
+
+    /// What [`Scored::measure`] is called in reports.
+    pub fn measure_name(self) -> &'static str {
+        match self {
+            Self::Elementary => "Flesch-Kincaid grade",
+            Self::Friendly => "friendliness (0 to 3)",
+        }
+    }
+}

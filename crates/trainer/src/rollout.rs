@@ -1,0 +1,67 @@
+//! One step's responses with everything PPO needs to know of them.
+
+use candle_core::Result;
+
+use crate::config::Config;
+use crate::model::{Base, Delta, Response};
+use crate::ops::to_vec;
+use crate::prompts::Prompt;
+use crate::reward::{Answer, Scored};
+use crate::sequence::score;
+
+/// A scored response.
+pub(crate) struct Sample {
+    pub(crate) prompt: Prompt,
+    pub(crate) response: Response,
+    pub(crate) text: String,
+    /// Log-probability of each token under the base.
+    pub(crate) ref_log_probs: Vec<f64>,
+    pub(crate) scored: Scored,
+}
+
+impl Sample {
+    pub(crate) fn log_probs(&self) -> Vec<f64> {
+        self.response.log_probs.iter().map(|&log_prob| f64::from(log_prob)).collect()
+    }
+
+    /// `sum_t log p - log p_ref` over the response, in nats: an estimate of the KL to the base.
+    pub(crate) fn kl(&self) -> f64 {
+        self.log_probs().iter().zip(&self.ref_log_probs).map(|(log_prob, reference)| log_prob - reference).sum()
+    }
+
+    /// Mean negative log-likelihood per token under the base.
+    pub(crate) fn base_nll(&self) -> f64 {
+        base_nll(&self.ref_log_probs)
+    }
+}
+
+pub(crate) fn base_nll(ref_log_probs: &[f64]) -> f64 {
+    -ref_log_probs.iter().sum::<f64>() / ref_log_probs.len().max(1) as f64
+}
+
+/// Scores responses under the base and by the rule, `group` rows to a forward.
+pub(crate) fn judge(
+    base: &Base,
+    config: &Config,
+    decode: impl Fn(&[u32]) -> String,
+    prompts: Vec<Prompt>,
+    responses: Vec<Response>,
+) -> Result<Vec<Sample>> {
+    let pairs: Vec<_> =
+        prompts.iter().zip(&responses).map(|(p, r)| (p.tokens.as_slice(), r.tokens.as_slice())).collect();
+    let mut flat = Vec::new();
+    for group in pairs.chunks(config.ppo.batch_size) {
+        flat.extend(to_vec(&score(base, None::<&Delta>, group)?.log_probs)?.into_iter().map(f64::from));
+    }
+    let mut rest = flat.as_slice();
+    let mut samples = Vec::with_capacity(prompts.len());
+    for (prompt, response) in prompts.into_iter().zip(responses) {
+        let (own, others) = rest.split_at(response.tokens.len());
+        rest = others;
+        let text = decode(&response.tokens);
+        let answer = Answer { prompt: &prompt.text, text: &text, ended: response.ended, base_nll: base_nll(own) };
+        let scored = config.reward.rule.score(answer, &config.reward.gate);
+        samples.push(Sample { ref_log_probs: own.to_vec(), scored, prompt, response, text });
+    }
+    Ok(samples)
+}

@@ -1,0 +1,43 @@
+//! Prompts with their responses, packed for one forward.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Result, Tensor};
+
+use crate::model::{Base, Delta, Packing};
+use crate::ops::{attention, token_log_prob};
+use crate::prompts::shared_prefix;
+
+/// A prompt's tokens and the response's.
+pub(crate) type Pair<'a> = (&'a [u32], &'a [u32]);
+
+/// What one forward says of the responses' tokens, row after row.
+pub(crate) struct Scores {
+    /// Log-probability of each token.
+    pub(crate) log_probs: Tensor,
+    /// Final hidden state that each token is predicted from, tokens x hidden.
+    pub(crate) hidden: Tensor,
+}
+
+/// Runs base + `delta` over the pairs and scores every token of every response (none is empty).
+pub(crate) fn score(base: &Base, delta: Option<&Delta>, pairs: &[Pair<'_>]) -> Result<Scores> {
+    let prompts: Vec<Vec<u32>> = pairs.iter().map(|(prompt, _)| prompt.to_vec()).collect();
+    let prefix = shared_prefix(&prompts);
+    let mut tokens = prompts.first().map_or_else(Vec::new, |prompt| prompt[..prefix].to_vec());
+    let (mut lengths, mut wanted, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    for (prompt, response) in pairs {
+        let start = tokens.len();
+        tokens.extend_from_slice(&prompt[prefix..]);
+        // The last token of the response predicts nothing, so it is not run.
+        tokens.extend_from_slice(&response[..response.len() - 1]);
+        lengths.push(tokens.len() - start);
+        let first = start + prompt.len() - prefix - 1;
+        wanted.extend((first..first + response.len()).map(|token| token as u32));
+        targets.extend_from_slice(response);
+    }
+    let packing = Arc::new(Packing::new(prefix, &lengths));
+    let hidden = base.forward(&tokens, delta, |_, q, k, v| attention(q, k, v, &packing, base.rope()))?;
+    let hidden = hidden.index_select(&Tensor::new(wanted.as_slice(), &Device::Cpu)?, 0)?;
+    let log_probs = token_log_prob(&hidden, base.head(), Arc::new(targets))?;
+    Ok(Scores { log_probs, hidden })
+}

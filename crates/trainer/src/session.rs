@@ -1,0 +1,284 @@
+//! A PPO run from its first step, or its last checkpoint, to its end.
+
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+use tureen_engine::Checkpoint;
+
+use crate::config::Config;
+use crate::error::TrainError;
+use crate::metrics::{MetricsLog, StepMetrics};
+use crate::model::{Base, Geometry, LoraAdapter, Sampling, generate};
+use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
+use crate::prompts::{Prompt, Split, prepare, read, shared_prefix};
+use crate::rollout::{Sample, judge};
+use crate::state::{Progress, load, save};
+use crate::update::{Learner, Targets, Updates};
+use crate::value::ValueHead;
+
+/// The checkpoint's name in the run's folder.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// A run: the frozen base, what learns, and where it stands.
+pub struct Session {
+    config: Config,
+    checkpoint: Checkpoint,
+    base: Base,
+    prompts: Vec<Prompt>,
+    adapter: LoraAdapter,
+    value_head: ValueHead,
+    adam: Adam,
+    kl: AdaptiveKl,
+    moments: RunningMoments,
+    step: u64,
+    seconds: f64,
+    fingerprint: String,
+    log: MetricsLog,
+}
+
+impl Session {
+    /// Loads the base and starts a run, or with `resume` continues the one in the run's folder (if it has a checkpoint).
+    ///
+    /// # Errors
+    /// A base, prompts or checkpoint that cannot be used; a checkpoint of another configuration.
+    pub fn open(config: Config, resume: bool) -> Result<Self, TrainError> {
+        let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
+        let train = read(config.prompts.train.as_deref(), Split::Train)?;
+        let base = load_base(&checkpoint, &config)?;
+        let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
+        let adapter =
+            LoraAdapter::init(base.geometry(), config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
+        let value_head = ValueHead::zero(base.geometry().hidden)?;
+        let variables = adapter.variables().into_iter().chain(value_head.variables()).map(|(_, var)| var).collect();
+        let adam = Adam::new(variables, config.ppo.learning_rate, config.ppo.max_grad_norm);
+        let ppo = &config.ppo;
+        let kl = AdaptiveKl { beta: ppo.init_kl_coef, target: ppo.target, horizon: ppo.horizon };
+        let out = config.run.out.clone();
+        std::fs::create_dir_all(&out).map_err(TrainError::io(&out))?;
+        let mut session = Self {
+            fingerprint: fingerprint(&config, checkpoint.sha256())?,
+            log: MetricsLog::resume(&out.join("metrics.jsonl"), 0)?,
+            moments: RunningMoments::default(),
+            step: 0,
+            seconds: 0.0,
+            config,
+            checkpoint,
+            base,
+            prompts,
+            adapter,
+            value_head,
+            adam,
+            kl,
+        };
+        if resume && out.join(CHECKPOINT).exists() {
+            session.restore()?;
+        }
+        Ok(session)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The checkpoint of the base.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The frozen base.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The policy as it is now.
+    pub fn adapter(&self) -> &LoraAdapter {
+        &self.adapter
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// Seconds of all steps done.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    /// Whether all steps are done.
+    pub fn is_finished(&self) -> bool {
+        self.step >= self.config.ppo.steps
+    }
+
+    fn variables(&self) -> Vec<(String, candle_core::Var)> {
+        self.adapter.variables().into_iter().chain(self.value_head.variables()).collect()
+    }
+
+    fn restore(&mut self) -> Result<(), TrainError> {
+        let out = &self.config.run.out;
+        let (adam, progress) = load(&out.join(CHECKPOINT), &self.variables())?;
+        if progress.fingerprint != self.fingerprint {
+            let message = format!("{}: made with another configuration or base; use another folder", out.display());
+            return Err(TrainError::Invalid(message));
+        }
+        self.adam.state = adam;
+        self.kl.beta = progress.beta();
+        self.moments = progress.moments();
+        self.step = progress.step;
+        self.seconds = progress.seconds as f64;
+        self.log = MetricsLog::resume(&out.join("metrics.jsonl"), self.step)?;
+        Ok(())
+    }
+
+    /// Writes the checkpoint, and a copy that is kept under the step's number.
+    ///
+    /// # Errors
+    /// A full disk and the like; the last checkpoint stays as it is.
+    pub fn save(&self) -> Result<(), TrainError> {
+        let updates = self.adam.state.updates;
+        let mut progress = Progress::new(self.step, self.kl.beta, &self.moments, updates, &self.fingerprint);
+        progress.seconds = self.seconds as u64;
+        let out = &self.config.run.out;
+        let kept = out.join(format!("checkpoint-{:05}.safetensors", self.step));
+        for path in [kept, out.join(CHECKPOINT)] {
+            save(&path, &self.variables(), &self.adam.state, &progress)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the adapter of a checkpoint file of this run.
+    ///
+    /// # Errors
+    /// A file that is no checkpoint of a run of this shape.
+    pub fn load_adapter(&mut self, path: &std::path::Path) -> Result<u64, TrainError> {
+        Ok(load(path, &self.variables())?.1.step)
+    }
+
+    /// Does one step: sample, score, estimate advantages, update. The metrics are logged and returned.
+    ///
+    /// # Errors
+    /// A loss or gradient that is not finite, or files that cannot be written. The step is then not counted.
+    pub fn step(&mut self) -> Result<StepMetrics, TrainError> {
+        let start = Instant::now();
+        let step = self.step + 1;
+        let samples = self.rollout(step)?;
+        let rollout_seconds = start.elapsed().as_secs_f64();
+        let scores: Vec<f64> = samples.iter().map(|sample| sample.scored.score).collect();
+        self.moments.update(&scores);
+        let normalised: Vec<f64> = scores.iter().map(|&score| self.moments.normalise(score)).collect();
+        let old_values: candle_core::Result<Vec<_>> =
+            samples.iter().map(|sample| self.value_head.values(&sample.response.hidden)).collect();
+        let beta = self.kl.beta;
+        let targets = Targets::of(&samples, &normalised, old_values?, beta, &self.config.ppo);
+        let mut learner = Learner {
+            base: &self.base,
+            adapter: &self.adapter,
+            value_head: &self.value_head,
+            adam: &mut self.adam,
+        };
+        let updates = learner.run(&samples, &targets, &self.config.ppo, step)?;
+        let mut metrics = summary(&samples, &updates);
+        self.kl.update(metrics.kl, samples.len());
+        if metrics.kl > self.config.ppo.kl_limit {
+            self.kl.beta *= 1.5;
+        }
+        self.step = step;
+        metrics.step = step;
+        metrics.kl_coef = beta;
+        metrics.rollout_seconds = rollout_seconds;
+        metrics.seconds = start.elapsed().as_secs_f64();
+        self.seconds += metrics.seconds;
+        self.log.append(&metrics)?;
+        Ok(metrics)
+    }
+
+    fn rollout(&self, step: u64) -> Result<Vec<Sample>, TrainError> {
+        let ppo = &self.config.ppo;
+        let prompts: Vec<Prompt> = batch(step, ppo.batch_size, self.prompts.len(), ppo.seed)
+            .into_iter()
+            .map(|index| self.prompts[index].clone())
+            .collect();
+        let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
+        let generation = &self.config.generation;
+        let span = generation.output_max_length - generation.output_min_length + 1;
+        let sampling = Sampling {
+            // Every length comes up equally often, in an order that needs no state.
+            max_new_tokens: generation.output_min_length + (step as usize * 7) % span,
+            eos: &self.checkpoint.config().eos_token_ids,
+            seed: ppo.seed,
+            stream: step * ppo.batch_size as u64,
+        };
+        let prefix = shared_prefix(&tokens);
+        let responses = generate(&self.base, Some(&self.adapter.detached()), &tokens, prefix, sampling)?;
+        let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
+        Ok(judge(&self.base, &self.config, decode, prompts, responses)?)
+    }
+}
+
+/// Loads the base's weights for sequences of the configured lengths.
+pub(crate) fn load_base(checkpoint: &Checkpoint, config: &Config) -> Result<Base, TrainError> {
+    // A chat template adds a system prompt and role marks: 128 tokens are room for those.
+    let positions = 128 + config.prompts.max_prompt_tokens + config.generation.output_max_length.max(128);
+    let positions = positions.min(checkpoint.config().max_position_embeddings);
+    let geometry = Geometry::of(checkpoint.config(), positions).map_err(|error| TrainError::Base(error.to_string()))?;
+    let fetch = |name: &str| checkpoint.tensor(name).map_err(candle_core::Error::wrap);
+    Base::load(geometry, fetch).map_err(|error| TrainError::Base(error.to_string()))
+}
+
+/// The prompts of a step: each pass over all of them is shuffled anew from seed and pass.
+fn batch(step: u64, size: usize, count: usize, seed: u64) -> Vec<usize> {
+    let first = (step - 1) as usize * size;
+    let order = |pass: usize| {
+        let mut order: Vec<usize> = (0..count).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(u64::MAX - pass as u64);
+        order.shuffle(&mut rng);
+        order
+    };
+    (first..first + size).map(|index| order(index / count)[index % count]).collect()
+}
+
+fn fingerprint(config: &Config, base: &str) -> Result<String, TrainError> {
+    let mut config = config.clone();
+    // A run may be moved, prolonged or saved more often.
+    config.run.out = Default::default();
+    config.run.save_freq = 1;
+    config.model.base = Default::default();
+    config.ppo.steps = 1;
+    let json = serde_json::to_string(&config).map_err(|error| TrainError::Invalid(error.to_string()))?;
+    let digest = Sha256::digest(format!("{base}\n{json}"));
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn summary(samples: &[Sample], updates: &Updates) -> StepMetrics {
+    let mean = |of: &dyn Fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / samples.len() as f64;
+    let scores = mean(&|sample| sample.scored.score);
+    StepMetrics {
+        step: 0,
+        kl: mean(&Sample::kl),
+        kl_coef: 0.0,
+        entropy: mean(&|sample| -sample.log_probs().iter().sum::<f64>()),
+        scores,
+        scores_std: mean(&|sample| (sample.scored.score - scores).powi(2)).sqrt(),
+        measure: mean(&|sample| sample.scored.measure),
+        gate: mean(&|sample| sample.scored.gate),
+        base_nll: mean(&Sample::base_nll),
+        policy_loss: updates.mean(|outcome| outcome.policy_loss),
+        value_loss: updates.mean(|outcome| outcome.value_loss),
+        clip_fraction: updates.mean(|outcome| outcome.clip_fraction),
+        approx_kl: updates.mean(|outcome| outcome.approx_kl),
+        policy_kl: updates.mean(|outcome| outcome.policy_kl),
+        first_ratio_deviation: updates.outcomes.first().map_or(0.0, |outcome| outcome.ratio_deviation),
+        value_clip_fraction: updates.mean(|outcome| outcome.value_clip_fraction),
+        grad_norm: updates.grad_norms.iter().sum::<f64>() / updates.grad_norms.len().max(1) as f64,
+        early_stop: updates.stopped_early,
+        response_length: mean(&|sample| sample.response.tokens.len() as f64),
+        ended: mean(&|sample| f64::from(u8::from(sample.response.ended))),
+        seconds: 0.0,
+        rollout_seconds: 0.0,
+    }
+}
