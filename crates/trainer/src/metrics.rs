@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
+use crate::reward::Scored;
+use crate::rollout::Sample;
 
 /// One step.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -101,10 +103,30 @@ impl MetricsLog {
 
     pub(crate) fn append(&self, metrics: &StepMetrics) -> Result<(), TrainError> {
         let line = serde_json::to_string(metrics).map_err(|error| TrainError::Invalid(error.to_string()))? + "\n";
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(&self.path).map_err(TrainError::io(&self.path))?;
-        file.write_all(line.as_bytes()).map_err(TrainError::io(&self.path))
+        append(&self.path, &line)
     }
+}
+
+impl MetricsLog {
+    /// Adds the first responses of a step to `samples.jsonl`, for people to read.
+    pub(crate) fn show(&self, step: u64, samples: &[Sample]) -> Result<(), TrainError> {
+        let mut lines = String::new();
+        for sample in samples.iter().take(4) {
+            let Scored { score, measure, gate } = sample.scored;
+            let (prompt, kl, nll) = (&sample.prompt.text, sample.kl(), sample.base_nll());
+            let line = serde_json::json!({
+                "step": step, "score": score, "measure": measure, "gate": gate, "kl": kl, "base_nll": nll,
+                "prompt": prompt, "response": sample.text,
+            });
+            lines += &format!("{line}\n");
+        }
+        append(&self.path.with_file_name("samples.jsonl"), &lines)
+    }
+}
+
+fn append(path: &Path, text: &str) -> Result<(), TrainError> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(TrainError::io(path))?;
+    file.write_all(text.as_bytes()).map_err(TrainError::io(path))
 }
 
 /// Reads a metrics file; a last line that a crash cut off is left out.

@@ -193,6 +193,7 @@ impl Session {
         metrics.seconds = start.elapsed().as_secs_f64();
         self.seconds += metrics.seconds;
         self.log.append(&metrics)?;
+        self.log.show(step, &samples)?;
         Ok(metrics)
     }
 
