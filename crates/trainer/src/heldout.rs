@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::model::{Base, Delta, Sampling, generate};
+use crate::ops::to_vec;
 use crate::prompts::{Prompt, shared_prefix};
 use crate::reward::{Answer, Rule, Text, flesch_kincaid_grade, friendliness};
 use crate::rollout::base_nll;
 use crate::sequence::score;
-use crate::ops::to_vec;
 
 /// An answer to a held-out prompt.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -13,7 +13,7 @@ pub mod ppo;
 pub mod prompts;
 pub mod reward;
 mod rollout;
-mod sequence;
+pub mod sequence;
 mod session;
 mod state;
 mod update;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use tureen_trainer::Session;
 use tureen_trainer::config::Config;
 use tureen_trainer::error::TrainError;
-use tureen_trainer::Session;
 
 /// Trains the policies of a Tureen pool.
 #[derive(Parser)]
@@ -57,9 +57,21 @@ fn ppo(args: PpoArgs) -> Result<(), TrainError> {
         bar.set_message(format!("score {:.3}, KL {:.1}", m.scores, m.kl));
         bar.inc(1);
         tracing::info!(
-            step = m.step, score = m.scores, measure = m.measure, gate = m.gate, kl = m.kl, beta = m.kl_coef,
-            nll = m.base_nll, clip = m.clip_fraction, dev = m.first_ratio_deviation, norm = m.grad_norm,
-            seconds = m.seconds, rollout = m.rollout_seconds, length = m.response_length, ended = m.ended, "step"
+            step = m.step,
+            score = m.scores,
+            measure = m.measure,
+            gate = m.gate,
+            kl = m.kl,
+            beta = m.kl_coef,
+            nll = m.base_nll,
+            clip = m.clip_fraction,
+            dev = m.first_ratio_deviation,
+            norm = m.grad_norm,
+            seconds = m.seconds,
+            rollout = m.rollout_seconds,
+            length = m.response_length,
+            ended = m.ended,
+            "step"
         );
         if session.steps_done() % session.config().run.save_freq == 0 || session.is_finished() {
             session.save()?;

@@ -2,25 +2,31 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor, bail};
 
 use crate::model::{Base, Delta, Packing};
 use crate::ops::{attention, token_log_prob};
 use crate::prompts::shared_prefix;
 
 /// A prompt's tokens and the response's.
-pub(crate) type Pair<'a> = (&'a [u32], &'a [u32]);
+pub type Pair<'a> = (&'a [u32], &'a [u32]);
 
 /// What one forward says of the responses' tokens, row after row.
-pub(crate) struct Scores {
+pub struct Scores {
     /// Log-probability of each token.
-    pub(crate) log_probs: Tensor,
+    pub log_probs: Tensor,
     /// Final hidden state that each token is predicted from, tokens x hidden.
-    pub(crate) hidden: Tensor,
+    pub hidden: Tensor,
 }
 
-/// Runs base + `delta` over the pairs and scores every token of every response (none is empty).
-pub(crate) fn score(base: &Base, delta: Option<&Delta>, pairs: &[Pair<'_>]) -> Result<Scores> {
+/// Runs base + `delta` over the pairs and scores every token of every response.
+///
+/// # Errors
+/// An empty response, or a sequence longer than the model's tables.
+pub fn score(base: &Base, delta: Option<&Delta>, pairs: &[Pair<'_>]) -> Result<Scores> {
+    if pairs.iter().any(|(_, response)| response.is_empty()) {
+        bail!("an empty response has nothing to score");
+    }
     let prompts: Vec<Vec<u32>> = pairs.iter().map(|(prompt, _)| prompt.to_vec()).collect();
     let prefix = shared_prefix(&prompts);
     let mut tokens = prompts.first().map_or_else(Vec::new, |prompt| prompt[..prefix].to_vec());

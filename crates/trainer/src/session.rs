@@ -49,8 +49,7 @@ impl Session {
         let train = read(config.prompts.train.as_deref(), Split::Train)?;
         let base = load_base(&checkpoint, &config)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
-        let adapter =
-            LoraAdapter::init(base.geometry(), config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
+        let adapter = LoraAdapter::init(base.geometry(), config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
         let value_head = ValueHead::zero(base.geometry().hidden)?;
         let variables = adapter.variables().into_iter().chain(value_head.variables()).map(|(_, var)| var).collect();
         let adam = Adam::new(variables, config.ppo.learning_rate, config.ppo.max_grad_norm);
@@ -174,12 +173,8 @@ impl Session {
             samples.iter().map(|sample| self.value_head.values(&sample.response.hidden)).collect();
         let beta = self.kl.beta;
         let targets = Targets::of(&samples, &normalised, old_values?, beta, &self.config.ppo);
-        let mut learner = Learner {
-            base: &self.base,
-            adapter: &self.adapter,
-            value_head: &self.value_head,
-            adam: &mut self.adam,
-        };
+        let mut learner =
+            Learner { base: &self.base, adapter: &self.adapter, value_head: &self.value_head, adam: &mut self.adam };
         let updates = learner.run(&samples, &targets, &self.config.ppo, step)?;
         let mut metrics = summary(&samples, &updates);
         self.kl.update(metrics.kl, samples.len());

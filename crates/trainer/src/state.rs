@@ -60,7 +60,12 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainErr
 }
 
 /// Writes the variables, Adam's moments and the progress to `path`.
-pub(crate) fn save(path: &Path, vars: &[(String, Var)], adam: &AdamState, progress: &Progress) -> Result<(), TrainError> {
+pub(crate) fn save(
+    path: &Path,
+    vars: &[(String, Var)],
+    adam: &AdamState,
+    progress: &Progress,
+) -> Result<(), TrainError> {
     let mut parts: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     for (index, (name, var)) in vars.iter().enumerate() {

@@ -24,7 +24,13 @@ pub(crate) struct Targets {
 impl Targets {
     /// Per-token rewards `-beta (log p - log p_ref)`, with the normalised score on the last token, turned into returns and
     /// whitened advantages.
-    pub(crate) fn of(samples: &[Sample], scores: &[f64], old_values: Vec<Vec<f64>>, beta: f64, ppo: &PpoOptions) -> Self {
+    pub(crate) fn of(
+        samples: &[Sample],
+        scores: &[f64],
+        old_values: Vec<Vec<f64>>,
+        beta: f64,
+        ppo: &PpoOptions,
+    ) -> Self {
         let (mut advantages, mut returns) = (Vec::new(), Vec::new());
         for ((sample, score), values) in samples.iter().zip(scores).zip(&old_values) {
             let apart = sample.log_probs().into_iter().zip(&sample.ref_log_probs);

@@ -126,7 +126,10 @@ impl LoraAdapter {
     /// All variables with their names, `....lora_A` and `....lora_B`.
     pub fn variables(&self) -> Vec<(String, Var)> {
         let both = self.modules.iter().flat_map(|module| {
-            [(format!("{}.lora_A", module.name), module.a.clone()), (format!("{}.lora_B", module.name), module.b.clone())]
+            [
+                (format!("{}.lora_A", module.name), module.a.clone()),
+                (format!("{}.lora_B", module.name), module.b.clone()),
+            ]
         });
         both.collect()
     }

@@ -60,7 +60,8 @@ pub fn generate(
         cache.fill(base, layer, &packing, k, v)?;
         attention(q, k, v, &packing, base.rope())
     })?;
-    let last: Vec<u32> = packing.starts().iter().zip(&lengths).map(|(start, length)| (start + length - 1) as u32).collect();
+    let last: Vec<u32> =
+        packing.starts().iter().zip(&lengths).map(|(start, length)| (start + length - 1) as u32).collect();
     let mut hidden = hidden.index_select(&Tensor::new(last.as_slice(), hidden.device())?, 0)?;
 
     let mut rngs: Vec<ChaCha8Rng> = (0..prompts.len() as u64).map(|row| stream(sampling, row)).collect();

@@ -65,7 +65,13 @@ impl Attention {
     }
 
     /// Calls `visit(query offset, keys, key offset within a row of k, probabilities)` for every token and head.
-    fn each(&self, q: &[f32], k: &[f32], (wide, narrow): (usize, usize), mut visit: impl FnMut(usize, &[usize], &[f32])) {
+    fn each(
+        &self,
+        q: &[f32],
+        k: &[f32],
+        (wide, narrow): (usize, usize),
+        mut visit: impl FnMut(usize, &[usize], &[f32]),
+    ) {
         let dim = self.dim;
         let group = wide / narrow;
         let scale = 1.0 / (dim as f32).sqrt();

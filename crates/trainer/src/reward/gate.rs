@@ -106,7 +106,9 @@ fn broken(words: &[String]) -> f64 {
         let tripled = letters.windows(3).any(|run| run[0] == run[1] && run[1] == run[2]);
         let single = letters.len() == 1 && !matches!(letters[0], 'a' | 'i');
         let known = matches!(word.as_str(), "mr" | "mrs" | "dr" | "hmm" | "vs" | "tv" | "st" | "nd" | "rd" | "th");
-        !letters.is_empty() && !known && (!vowel || tripled || single || letters.len() > 18 || (digits && letters.len() > 2))
+        !letters.is_empty()
+            && !known
+            && (!vowel || tripled || single || letters.len() > 18 || (digits && letters.len() > 2))
     };
     words.iter().filter(is_broken).count() as f64 / words.len().max(1) as f64
 }

@@ -1,0 +1,145 @@
+//! The custom operations against finite differences, and the whole model against candle's own autograd.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+
+use candle_core::{Tensor, Var};
+use support::{VOCABULARY, adapter, base, close, random, reference, values};
+use tureen_trainer::model::Packing;
+use tureen_trainer::ops::{Rope, attention, frozen_linear, rms_norm, swiglu, token_log_prob};
+use tureen_trainer::sequence::score;
+
+/// Compares the gradient of `sum(weights . op(x))` with central differences.
+#[track_caller]
+fn check(x: &Tensor, op: impl Fn(&Tensor) -> Tensor) {
+    let var = Var::from_tensor(x).unwrap();
+    let weigh = |y: &Tensor| (y * random(77, y.dims(), 1.0)).unwrap().sum_all().unwrap();
+    let grads = weigh(&op(var.as_tensor())).backward().unwrap();
+    let ours = values(grads.get(&var).unwrap());
+    let start = values(x);
+    let loss = |values: Vec<f32>| {
+        let y = weigh(&op(&Tensor::from_vec(values, x.shape(), x.device()).unwrap()));
+        f64::from(y.to_scalar::<f32>().unwrap())
+    };
+    let numeric: Vec<f32> = (0..start.len())
+        .map(|index| {
+            let moved = |by: f32| {
+                let mut values = start.clone();
+                values[index] += by;
+                loss(values)
+            };
+            ((moved(1e-2) - moved(-1e-2)) / 2e-2) as f32
+        })
+        .collect();
+    close(&ours, &numeric, 5e-3);
+}
+
+#[test]
+fn frozen_linear_has_the_gradient_of_its_input() {
+    let weight = random(1, &[5, 7], 1.0);
+    check(&random(2, &[3, 7], 1.0), |x| frozen_linear(x, &weight).unwrap());
+}
+
+#[test]
+fn frozen_weights_get_no_gradient() {
+    let x = Var::from_tensor(&random(2, &[3, 16], 1.0)).unwrap();
+    let [weight, norm, head] = [(1, vec![16, 16]), (2, vec![16]), (3, vec![11, 16])]
+        .map(|(seed, shape)| Var::from_tensor(&random(seed, &shape, 1.0)).unwrap());
+    let h = rms_norm(&frozen_linear(x.as_tensor(), weight.as_tensor()).unwrap(), norm.as_tensor(), 1e-5).unwrap();
+    let loss = token_log_prob(&h, head.as_tensor(), Arc::new(vec![1, 2, 3])).unwrap().sum_all().unwrap();
+    let grads = loss.backward().unwrap();
+    assert!(grads.get(&x).is_some());
+    for frozen in [weight, norm, head] {
+        assert!(grads.get(&frozen).is_none());
+    }
+}
+
+#[test]
+fn rms_norm_matches_differences() {
+    let weight = random(1, &[9], 1.0);
+    check(&random(2, &[4, 9], 1.0), |x| rms_norm(x, &weight, 1e-5).unwrap());
+}
+
+#[test]
+fn swiglu_matches_differences() {
+    check(&random(3, &[4, 10], 2.0), |x| swiglu(x).unwrap());
+}
+
+#[test]
+fn token_log_prob_matches_differences() {
+    let head = random(1, &[11, 6], 1.0);
+    check(&random(2, &[3, 6], 1.0), |x| token_log_prob(x, &head, Arc::new(vec![0, 10, 4])).unwrap());
+}
+
+#[test]
+fn log_probs_of_more_rows_than_a_chunk_equal_those_of_single_rows() {
+    let (head, hidden) = (random(1, &[11, 6], 1.0), random(2, &[150, 6], 1.0));
+    let targets: Vec<u32> = (0..150).map(|row| row % 11).collect();
+    let all = values(&token_log_prob(&hidden, &head, Arc::new(targets.clone())).unwrap());
+    for row in [0, 63, 64, 127, 128, 149] {
+        let one = hidden.narrow(0, row, 1).unwrap().contiguous().unwrap();
+        let one = values(&token_log_prob(&one, &head, Arc::new(vec![targets[row]])).unwrap());
+        close(&all[row..=row], &one, 1e-5);
+    }
+}
+
+#[test]
+fn attention_matches_differences_over_prefix_and_rows() {
+    let packing = Arc::new(Packing::new(2, &[3, 1, 2]));
+    let rope = Arc::new(Rope::new(4, 8, 100.0));
+    let (q, k, v) = (random(1, &[8, 16], 1.0), random(2, &[8, 8], 1.0), random(3, &[8, 8], 1.0));
+    check(&q, |q| attention(q, &k, &v, &packing, &rope).unwrap());
+    check(&k, |k| attention(&q, k, &v, &packing, &rope).unwrap());
+    check(&v, |v| attention(&q, &k, v, &packing, &rope).unwrap());
+}
+
+const PROMPTS: [&[u32]; 3] = [&[1, 2, 3, 4], &[1, 2, 9], &[1, 2, 5, 6, 7]];
+const RESPONSES: [&[u32]; 3] = [&[8, 3, 28], &[11, 0], &[20, 21, 22, 23]];
+
+fn pairs() -> Vec<(&'static [u32], &'static [u32])> {
+    PROMPTS.into_iter().zip(RESPONSES).collect()
+}
+
+/// The response part of the reference's log-probabilities, sequence by sequence.
+fn expected(adapter: Option<&tureen_trainer::model::LoraAdapter>) -> Tensor {
+    let rows: Vec<Tensor> = pairs()
+        .into_iter()
+        .map(|(prompt, response)| {
+            let (all, _) = reference(&[prompt, response].concat(), adapter);
+            all.narrow(0, prompt.len() - 1, response.len()).unwrap()
+        })
+        .collect();
+    Tensor::cat(&rows, 0).unwrap()
+}
+
+#[test]
+fn packed_rows_with_a_shared_prefix_equal_each_sequence_alone() {
+    let (base, adapter) = (base(), adapter());
+    let ours = score(&base, Some(&adapter.detached()), &pairs()).unwrap();
+    close(&values(&ours.log_probs), &values(&expected(Some(&adapter))), 1e-5);
+    let ours = score(&base, None, &pairs()).unwrap();
+    close(&values(&ours.log_probs), &values(&expected(None)), 1e-5);
+}
+
+#[test]
+fn adapter_gradients_equal_those_of_candles_autograd() {
+    let (base, adapter) = (base(), adapter());
+    let weigh = |y: &Tensor| (y * random(77, y.dims(), 1.0)).unwrap().sum_all().unwrap();
+    let ours = weigh(&score(&base, Some(&adapter.tracked()), &pairs()).unwrap().log_probs).backward().unwrap();
+    let theirs = weigh(&expected(Some(&adapter))).backward().unwrap();
+    for (name, var) in adapter.variables() {
+        let (ours, theirs) = (ours.get(&var).unwrap(), theirs.get(&var).unwrap());
+        assert!(values(theirs).iter().any(|value| value.abs() > 1e-4), "{name} has no gradient to compare");
+        close(&values(ours), &values(theirs), 1e-4);
+    }
+}
+
+#[test]
+fn tokens_outside_the_vocabulary_are_refused() {
+    let (head, hidden) = (random(1, &[VOCABULARY, 6], 1.0), random(2, &[1, 6], 1.0));
+    assert!(token_log_prob(&hidden, &head, Arc::new(vec![VOCABULARY as u32])).is_err());
+    assert!(score(&base(), None, &[(&[1, 2], &[])]).is_err());
+}
