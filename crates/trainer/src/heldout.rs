@@ -2,12 +2,12 @@
 
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
+use tureen_engine::Checkpoint;
 
-use crate::config::Config;
 use crate::model::{Base, Delta, Sampling, generate};
 use crate::ops::to_vec;
 use crate::prompts::{Prompt, shared_prefix};
-use crate::reward::{Answer, Rule, Text, flesch_kincaid_grade, friendliness};
+use crate::reward::{Answer, GateOptions, Rule, Text, flesch_kincaid_grade, friendliness};
 use crate::rollout::base_nll;
 use crate::sequence::score;
 
@@ -42,14 +42,14 @@ pub struct HeldoutScores {
 }
 
 /// How held-out prompts are answered: sampled at temperature 1 with a fixed seed, the same for every policy.
-#[derive(Clone, Copy, Debug)]
-pub struct HeldoutOptions<'a> {
+#[derive(Clone, Debug)]
+pub struct HeldoutOptions {
     /// Longest answer, in tokens.
     pub max_new_tokens: usize,
-    /// Tokens that end an answer.
-    pub eos: &'a [u32],
     /// Seed of the draws.
     pub seed: u64,
+    /// The gate that the rules use.
+    pub gate: GateOptions,
 }
 
 /// Answers `prompts` under base + `delta` and scores the answers with every rule.
@@ -58,18 +58,18 @@ pub struct HeldoutOptions<'a> {
 /// Prompts longer than the model's tables.
 pub fn evaluate(
     base: &Base,
+    checkpoint: &Checkpoint,
     delta: Option<&Delta>,
     prompts: &[Prompt],
-    config: &Config,
-    decode: impl Fn(&[u32]) -> String,
-    options: HeldoutOptions<'_>,
+    options: &HeldoutOptions,
 ) -> Result<HeldoutScores> {
     let mut sums = [0.0; 7];
     let mut answers = Vec::with_capacity(prompts.len());
     for (group, prompts) in prompts.chunks(16).enumerate() {
         let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let stream = 16 * group as u64;
-        let HeldoutOptions { max_new_tokens, eos, seed } = options;
+        let &HeldoutOptions { max_new_tokens, seed, ref gate } = options;
+        let eos = &checkpoint.config().eos_token_ids;
         let sampling = Sampling { max_new_tokens, eos, seed, stream };
         let responses = generate(base, delta, &tokens, shared_prefix(&tokens), sampling)?;
         let pairs: Vec<_> = tokens.iter().zip(&responses).map(|(p, r)| (p.as_slice(), r.tokens.as_slice())).collect();
@@ -78,11 +78,11 @@ pub fn evaluate(
         for (prompt, response) in prompts.iter().zip(&responses) {
             let (own, others) = rest.split_at(response.tokens.len());
             rest = others;
-            let text = decode(&response.tokens);
+            let text = checkpoint.tokenizer().decode(&response.tokens);
             let nll = base_nll(own);
             let answer = Answer { prompt: &prompt.text, text: &text, ended: response.ended, base_nll: nll };
-            let elementary = Rule::Elementary.score(answer, &config.reward.gate);
-            let friendly = Rule::Friendly.score(answer, &config.reward.gate);
+            let elementary = Rule::Elementary.score(answer, gate);
+            let friendly = Rule::Friendly.score(answer, gate);
             let parts = Text::new(&text);
             let values = [
                 flesch_kincaid_grade(&parts),

@@ -3,15 +3,18 @@
 //! A run samples responses from base + adapter, scores them with a rule, and moves the adapter by PPO with a KL penalty to
 //! the base. The base is frozen: its weights sit inside custom operations that return gradients of activations only.
 
+pub mod commands;
 pub mod config;
 pub mod error;
 pub mod heldout;
 pub mod metrics;
 pub mod model;
 pub mod ops;
+pub mod plot;
 pub mod ppo;
 pub mod prompts;
 pub mod reward;
+mod report;
 mod rollout;
 pub mod sequence;
 mod session;

@@ -11,7 +11,7 @@ use tureen_engine::Checkpoint;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::metrics::{MetricsLog, StepMetrics};
-use crate::model::{Base, Geometry, LoraAdapter, Sampling, generate};
+use crate::model::{Base, LoraAdapter, Sampling, generate, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
 use crate::prompts::{Prompt, Split, prepare, read, shared_prefix};
 use crate::rollout::{Sample, judge};
@@ -47,7 +47,8 @@ impl Session {
     pub fn open(config: Config, resume: bool) -> Result<Self, TrainError> {
         let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
         let train = read(config.prompts.train.as_deref(), Split::Train)?;
-        let base = load_base(&checkpoint, &config)?;
+        let longest = config.prompts.max_prompt_tokens + config.generation.output_max_length;
+        let base = load_base(&checkpoint, longest)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
         let adapter = LoraAdapter::init(base.geometry(), config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
         let value_head = ValueHead::zero(base.geometry().hidden)?;
@@ -213,16 +214,6 @@ impl Session {
         let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
         Ok(judge(&self.base, &self.config, decode, prompts, responses)?)
     }
-}
-
-/// Loads the base's weights for sequences of the configured lengths.
-pub(crate) fn load_base(checkpoint: &Checkpoint, config: &Config) -> Result<Base, TrainError> {
-    // A chat template adds a system prompt and role marks: 128 tokens are room for those.
-    let positions = 128 + config.prompts.max_prompt_tokens + config.generation.output_max_length.max(128);
-    let positions = positions.min(checkpoint.config().max_position_embeddings);
-    let geometry = Geometry::of(checkpoint.config(), positions).map_err(|error| TrainError::Base(error.to_string()))?;
-    let fetch = |name: &str| checkpoint.tensor(name).map_err(candle_core::Error::wrap);
-    Base::load(geometry, fetch).map_err(|error| TrainError::Base(error.to_string()))
 }
 
 /// The prompts of a step: each pass over all of them is shuffled anew from seed and pass.

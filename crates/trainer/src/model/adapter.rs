@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
+use tureen_soup::adapter::Adapter;
+use tureen_soup::{LoraModule, Pool, PolicyWeights, Soup};
 
 use super::Geometry;
 use crate::ops::to_vec;
@@ -32,21 +34,48 @@ impl Delta {
         (x.matmul(&a.t()?)? * self.scale)?.matmul(&b.t()?)
     }
 
-    /// The exact soup `sum_i w_i scale_i B_i A_i`: ranks are laid side by side, weights and scales go into B.
+    /// The exact soup `sum_i w_i scale_i B_i A_i` of `pool`: ranks are laid side by side, weights, scales and the soup's
+    /// strength go into B.
     ///
     /// # Errors
-    /// Adapters of different models.
-    pub fn soup(parts: &[(f64, &LoraAdapter)]) -> Result<Self> {
-        let count = parts.first().map_or(0, |(_, adapter)| adapter.modules.len());
-        let mut pairs = Vec::with_capacity(count);
-        for index in 0..count {
-            let a: Vec<_> = parts.iter().map(|(_, part)| part.modules[index].a.as_detached_tensor()).collect();
-            let b: Result<Vec<_>> =
-                parts.iter().map(|(w, part)| part.modules[index].b.as_detached_tensor() * (w * part.scale())).collect();
-            pairs.push((Tensor::cat(&a, 0)?, Tensor::cat(&b?, 1)?));
+    /// Policies that are full-weight, or that touch other modules than q_proj and v_proj.
+    pub fn soup(pool: &Pool, soup: &Soup, geometry: &Geometry) -> Result<Self> {
+        let mut parts = Vec::new();
+        for (policy, weight) in pool.policies().iter().zip(soup.weights()) {
+            match policy.weights() {
+                PolicyWeights::Lora(lora) => parts.push((weight * soup.strength(), lora.modules())),
+                PolicyWeights::Full(_) => bail!("{}: the trainer mixes LoRA policies only", policy.id()),
+            }
         }
-        Ok(Self { pairs, scale: 1.0 })
+        let names: Vec<String> = module_names(geometry).collect();
+        if let Some(other) = parts.iter().flat_map(|(_, modules)| modules.keys()).find(|name| !names.contains(name)) {
+            bail!("{other}: the trainer's forward has updates of q_proj and v_proj only");
+        }
+        let pairs: Result<Vec<_>> = names.iter().map(|name| mixed(&parts, name, geometry)).collect();
+        Ok(Self { pairs: pairs?, scale: 1.0 })
     }
+}
+
+/// `A` of all parts over one another and `w_i scale_i B_i` side by side; rank 1 of zeros where no part has the module.
+fn mixed(parts: &[(f64, &BTreeMap<String, LoraModule>)], name: &str, geometry: &Geometry) -> Result<(Tensor, Tensor)> {
+    let (mut down, mut up) = (Vec::new(), Vec::new());
+    for (weight, module) in parts.iter().filter_map(|(weight, modules)| Some((weight, modules.get(name)?))) {
+        let LoraModule { rank, in_features, out_features, scale, a, b } = module;
+        down.push(Tensor::from_slice(a, (*rank, *in_features), &Device::Cpu)?);
+        up.push((Tensor::from_slice(b, (*out_features, *rank), &Device::Cpu)? * (weight * scale))?);
+    }
+    if down.is_empty() {
+        let heads = if name.ends_with("q_proj") { geometry.heads } else { geometry.kv_heads };
+        down.push(Tensor::zeros((1, geometry.hidden), DType::F32, &Device::Cpu)?);
+        up.push(Tensor::zeros((heads * geometry.head_dim, 1), DType::F32, &Device::Cpu)?);
+    }
+    Ok((Tensor::cat(&down, 0)?, Tensor::cat(&up, 1)?))
+}
+
+/// The modules that are trained, in the order of their variables.
+fn module_names(geometry: &Geometry) -> impl Iterator<Item = String> + use<> {
+    (0..geometry.layers)
+        .flat_map(|layer| ["q_proj", "v_proj"].map(|name| format!("model.layers.{layer}.self_attn.{name}")))
 }
 
 struct Module {
@@ -73,19 +102,16 @@ impl LoraAdapter {
     pub fn init(geometry: &Geometry, rank: usize, alpha: f64, a_seed: u64) -> Result<Self> {
         let mut modules = Vec::with_capacity(2 * geometry.layers);
         let mut hasher = Sha256::new();
-        for layer in 0..geometry.layers {
-            for (name, heads) in [("q_proj", geometry.heads), ("v_proj", geometry.kv_heads)] {
-                let mut rng = ChaCha8Rng::seed_from_u64(a_seed);
-                rng.set_stream(modules.len() as u64);
-                let bound = 1.0 / (geometry.hidden as f32).sqrt();
-                let a: Vec<f32> = (0..rank * geometry.hidden).map(|_| rng.random_range(-bound..bound)).collect();
-                a.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-                modules.push(Module {
-                    name: format!("model.layers.{layer}.self_attn.{name}"),
-                    a: Var::from_vec(a, (rank, geometry.hidden), &Device::Cpu)?,
-                    b: Var::zeros((heads * geometry.head_dim, rank), candle_core::DType::F32, &Device::Cpu)?,
-                });
-            }
+        for (index, name) in module_names(geometry).enumerate() {
+            let heads = if name.ends_with("q_proj") { geometry.heads } else { geometry.kv_heads };
+            let mut rng = ChaCha8Rng::seed_from_u64(a_seed);
+            rng.set_stream(index as u64);
+            let bound = 1.0 / (geometry.hidden as f32).sqrt();
+            let a: Vec<f32> = (0..rank * geometry.hidden).map(|_| rng.random_range(-bound..bound)).collect();
+            a.iter().for_each(|value| hasher.update(value.to_le_bytes()));
+            let a = Var::from_vec(a, (rank, geometry.hidden), &Device::Cpu)?;
+            let b = Var::zeros((heads * geometry.head_dim, rank), DType::F32, &Device::Cpu)?;
+            modules.push(Module { name, a, b });
         }
         let a_sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { modules, rank, alpha, a_seed, a_sha256 })
@@ -134,16 +160,16 @@ impl LoraAdapter {
         both.collect()
     }
 
-    /// Copies of the factors by module name: `(A, B, in, out)`.
+    /// The adapter as it is written to a PEFT folder.
     ///
     /// # Errors
     /// Never for variables made by this type.
-    pub fn factors(&self) -> Result<BTreeMap<String, (Vec<f32>, Vec<f32>, usize, usize)>> {
-        let mut factors = BTreeMap::new();
+    pub fn export(&self, metadata: BTreeMap<String, String>) -> Result<Adapter> {
+        let mut modules = BTreeMap::new();
         for module in &self.modules {
             let sizes = (module.a.dim(1)?, module.b.dim(0)?);
-            factors.insert(module.name.clone(), (to_vec(&module.a)?, to_vec(&module.b)?, sizes.0, sizes.1));
+            modules.insert(module.name.clone(), (to_vec(&module.a)?, to_vec(&module.b)?, sizes.0, sizes.1));
         }
-        Ok(factors)
+        Ok(Adapter { rank: self.rank, alpha: self.alpha, modules, metadata })
     }
 }

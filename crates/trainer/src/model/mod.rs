@@ -7,6 +7,6 @@ mod generate;
 mod packing;
 
 pub use adapter::{Delta, LoraAdapter};
-pub use base::{Base, Geometry};
+pub use base::{Base, Geometry, load_base};
 pub use generate::{Response, Sampling, generate};
 pub use packing::Packing;

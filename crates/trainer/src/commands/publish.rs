@@ -1,0 +1,115 @@
+//! `publish`: adds a trained policy to a pool, with its report and model card.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use tureen_soup::adapter::{Precision, write};
+use tureen_soup::publish::{Entry, add_policy};
+use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
+
+use crate::Session;
+use crate::config::Config;
+use crate::error::TrainError;
+use crate::heldout::{HeldoutOptions, evaluate};
+use crate::model::Delta;
+use crate::prompts::{Split, prepare, read};
+use crate::report::{Report, card};
+use crate::state::write_atomically;
+use crate::{metrics, plot};
+
+/// Publishes a trained policy into a pool.
+#[derive(Args, Debug)]
+pub struct PublishArgs {
+    /// The configuration of the run.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// The run's folder, instead of the configured one.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// The checkpoint, instead of the run's last one.
+    #[arg(long)]
+    pub checkpoint: Option<PathBuf>,
+    /// The pool.
+    #[arg(long, default_value = "policies")]
+    pub pool: PathBuf,
+    /// What the run was made on, for its report.
+    #[arg(long, default_value = "one CPU thread")]
+    pub machine: String,
+}
+
+/// Writes the adapter in bf16, enters it into the pool, and reports on it as it was published.
+///
+/// # Errors
+/// A run without checkpoint, or a pool that refuses the policy.
+pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
+    let PublishArgs { config, out, checkpoint, pool, machine } = args;
+    let mut config = Config::read(&config)?;
+    config.run.out = out.unwrap_or(config.run.out);
+    let run = config.run.out.clone();
+    let mut session = Session::open(config, true)?;
+    let step = match checkpoint {
+        Some(path) => session.load_adapter(&path)?,
+        None => session.steps_done(),
+    };
+    if step == 0 {
+        return Err(TrainError::Invalid(format!("{}: there is no checkpoint to publish", run.display())));
+    }
+    let policy = &session.config().policy;
+    let invalid = |error: &dyn std::fmt::Display| TrainError::Invalid(error.to_string());
+    let peft = run.join("peft");
+    std::fs::create_dir_all(&peft).map_err(TrainError::io(&peft))?;
+    let base = session.checkpoint().base_facts();
+    write(&session.adapter().export(metadata(&session, step))?, &peft, Precision::Bf16, &base.name)
+        .map_err(|error| invalid(&error))?;
+    let entry = Entry {
+        id: policy.id.clone(),
+        code: policy.code.clone(),
+        dimension: policy.dimension.clone(),
+        instruction: policy.instruction.clone(),
+        license: policy.license.clone(),
+    };
+    add_policy(&pool, &base.identity(), &entry, &peft).map_err(|error| invalid(&error))?;
+
+    let folder = pool.join(&policy.id);
+    // The run may have gone on after the published checkpoint.
+    let metrics: Vec<_> =
+        metrics::read(&run.join("metrics.jsonl"))?.into_iter().filter(|line| line.step <= step).collect();
+    plot::draw(&metrics, &folder)?;
+    let prompts = read(session.config().prompts.heldout.as_deref(), Split::Heldout)?;
+    let prompts = prepare(session.checkpoint(), prompts, session.config().prompts.max_prompt_tokens)?;
+    let options = HeldoutOptions { max_new_tokens: 64, seed: 7, gate: session.config().reward.gate.clone() };
+    let opened = Pool::open(&pool, &PoolOptions::default()).map_err(|error| invalid(&error))?;
+    let only = Preference::from_pairs([(policy.id.clone(), 1.0)]).map_err(|error| invalid(&error))?;
+    let soup = opened.soup(&only, &MergeOptions::default()).map_err(|error| invalid(&error))?;
+    let delta = Delta::soup(&opened, &soup, session.base().geometry())?;
+    let before = evaluate(session.base(), session.checkpoint(), None, &prompts, &options)?;
+    let after = evaluate(session.base(), session.checkpoint(), Some(&delta), &prompts, &options)?;
+    let report = Report {
+        config: session.config(),
+        base: &base.name,
+        step,
+        metrics: &metrics,
+        before: &before,
+        after: &after,
+        machine: &machine,
+    };
+    write_atomically(&folder.join("REPORT.md"), report.markdown().as_bytes())?;
+    write_atomically(&folder.join("README.md"), card(session.config(), &base.name).as_bytes())?;
+    println!("{}: step {step} published into {}", policy.id, pool.display());
+    Ok(())
+}
+
+/// What the adapter's file says of its making.
+fn metadata(session: &Session, step: u64) -> BTreeMap<String, String> {
+    let (seed, sha256) = session.adapter().initialisation();
+    let entries = [
+        ("tureen.policy", session.config().policy.id.clone()),
+        ("tureen.base_sha256", session.checkpoint().sha256().to_owned()),
+        ("tureen.a_init", "kaiming uniform (a = sqrt 5), ChaCha8, one stream per module".into()),
+        ("tureen.a_seed", seed.to_string()),
+        ("tureen.a_sha256", sha256.to_owned()),
+        ("tureen.steps", step.to_string()),
+    ];
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}

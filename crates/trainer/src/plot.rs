@@ -1,0 +1,64 @@
+//! Curves of a run as SVG.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use crate::error::TrainError;
+use crate::metrics::StepMetrics;
+
+/// A named series of `(step, value)` and its colour.
+struct Curve {
+    name: &'static str,
+    points: Vec<(f64, f64)>,
+    color: RGBColor,
+}
+
+/// Draws `reward.svg` (score and gate) and `kl.svg` (KL and its weight) into `folder`.
+///
+/// # Errors
+/// No metrics, or a file that cannot be written.
+pub fn draw(metrics: &[StepMetrics], folder: &Path) -> Result<(), TrainError> {
+    let of = |value: fn(&StepMetrics) -> f64| metrics.iter().map(|m| (m.step as f64, value(m))).collect::<Vec<_>>();
+    let curve = |name, value, color| Curve { name, points: of(value), color };
+    let reward = [curve("score", |m| m.scores, BLUE), curve("content gate", |m| m.gate, GREEN)];
+    chart(&folder.join("reward.svg"), "Score and content gate per step", &reward)?;
+    let kl = [
+        curve("KL to the base, nats a response", |m| m.kl, RED),
+        curve("base NLL, nats a token", |m| m.base_nll, BLACK),
+    ];
+    chart(&folder.join("kl.svg"), "Distance from the base per step", &kl)
+}
+
+fn chart(path: &Path, caption: &str, curves: &[Curve]) -> Result<(), TrainError> {
+    let failed = |error: &dyn std::fmt::Display| TrainError::Plot(error.to_string());
+    let all = || curves.iter().flat_map(|curve| &curve.points);
+    let last = all().map(|(step, _)| *step).fold(1.0, f64::max);
+    let low = all().map(|(_, value)| *value).fold(0.0, f64::min);
+    let high = all().map(|(_, value)| *value).fold(low + 1e-3, f64::max);
+    let area = SVGBackend::new(path, (720, 360)).into_drawing_area();
+    area.fill(&WHITE).map_err(|error| failed(&error))?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(caption, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(34)
+        .y_label_area_size(44)
+        .build_cartesian_2d(1.0..last.max(2.0), low..high * 1.05)
+        .map_err(|error| failed(&error))?;
+    chart.configure_mesh().x_desc("step").draw().map_err(|error| failed(&error))?;
+    for curve in curves {
+        let color = curve.color;
+        chart
+            .draw_series(LineSeries::new(curve.points.iter().copied(), color.stroke_width(2)))
+            .map_err(|error| failed(&error))?
+            .label(curve.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .draw()
+        .map_err(|error| failed(&error))?;
+    area.present().map_err(|error| failed(&error))
+}
