@@ -2,11 +2,10 @@
 
 use candle_core::Result;
 
-use crate::config::Config;
 use crate::model::{Base, Delta, Response};
 use crate::ops::to_vec;
 use crate::prompts::Prompt;
-use crate::reward::{Answer, Scored};
+use crate::reward::{Answer, Reward, Scored};
 use crate::sequence::score;
 
 /// A scored response.
@@ -39,20 +38,17 @@ pub(crate) fn base_nll(ref_log_probs: &[f64]) -> f64 {
     -ref_log_probs.iter().sum::<f64>() / ref_log_probs.len().max(1) as f64
 }
 
-/// Scores responses under the base and by the rule, `group` rows to a forward.
+/// Scores responses under the base, in one forward, and by the reward.
 pub(crate) fn judge(
     base: &Base,
-    config: &Config,
+    reward: &dyn Reward,
     decode: impl Fn(&[u32]) -> String,
     prompts: Vec<Prompt>,
     responses: Vec<Response>,
 ) -> Result<Vec<Sample>> {
     let pairs: Vec<_> =
         prompts.iter().zip(&responses).map(|(p, r)| (p.tokens.as_slice(), r.tokens.as_slice())).collect();
-    let mut flat = Vec::new();
-    for group in pairs.chunks(config.ppo.batch_size) {
-        flat.extend(to_vec(&score(base, None::<&Delta>, group)?.log_probs)?.into_iter().map(f64::from));
-    }
+    let flat: Vec<f64> = to_vec(&score(base, None::<&Delta>, &pairs)?.log_probs)?.into_iter().map(f64::from).collect();
     let mut rest = flat.as_slice();
     let mut samples = Vec::with_capacity(prompts.len());
     for (prompt, response) in prompts.into_iter().zip(responses) {
@@ -60,7 +56,7 @@ pub(crate) fn judge(
         rest = others;
         let text = decode(&response.tokens);
         let answer = Answer { prompt: &prompt.text, text: &text, ended: response.ended, base_nll: base_nll(own) };
-        let scored = config.reward.rule.score(answer, &config.reward.gate);
+        let scored = reward.score(answer);
         samples.push(Sample { ref_log_probs: own.to_vec(), scored, prompt, response, text });
     }
     Ok(samples)

@@ -14,6 +14,7 @@ use crate::metrics::{MetricsLog, StepMetrics};
 use crate::model::{Base, LoraAdapter, Sampling, generate, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
 use crate::prompts::{Prompt, Split, prepare, read, shared_prefix};
+use crate::reward::{Reward, RuleReward};
 use crate::rollout::{Sample, judge};
 use crate::state::{Progress, load, save};
 use crate::update::{Learner, Targets, Updates};
@@ -37,6 +38,7 @@ pub struct Session {
     seconds: f64,
     fingerprint: String,
     log: MetricsLog,
+    reward: Box<dyn Reward>,
 }
 
 impl Session {
@@ -45,6 +47,15 @@ impl Session {
     /// # Errors
     /// A base, prompts or checkpoint that cannot be used; a checkpoint of another configuration.
     pub fn open(config: Config, resume: bool) -> Result<Self, TrainError> {
+        let reward = RuleReward { rule: config.reward.rule, gate: config.reward.gate.clone() };
+        Self::with_reward(config, resume, Box::new(reward))
+    }
+
+    /// [`Session::open`] with another reward than the configured rule.
+    ///
+    /// # Errors
+    /// As for [`Session::open`].
+    pub fn with_reward(config: Config, resume: bool, reward: Box<dyn Reward>) -> Result<Self, TrainError> {
         let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
         let train = read(config.prompts.train.as_deref(), Split::Train)?;
         let longest = config.prompts.max_prompt_tokens + config.generation.output_max_length;
@@ -72,6 +83,7 @@ impl Session {
             value_head,
             adam,
             kl,
+            reward,
         };
         if resume && out.join(CHECKPOINT).exists() {
             session.restore()?;
@@ -212,7 +224,7 @@ impl Session {
         let prefix = shared_prefix(&tokens);
         let responses = generate(&self.base, Some(&self.adapter.detached()), &tokens, prefix, sampling)?;
         let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
-        Ok(judge(&self.base, &self.config, decode, prompts, responses)?)
+        Ok(judge(&self.base, self.reward.as_ref(), decode, prompts, responses)?)
     }
 }
 

@@ -66,10 +66,7 @@ pub fn evaluate(args: EvaluateArgs) -> Result<(), TrainError> {
     let prompts = prepare(&checkpoint, read(prompts.as_deref(), Split::Heldout)?, max_prompt_tokens)?;
     let base = load_base(&checkpoint, max_prompt_tokens + max_new_tokens)?;
     let options = HeldoutOptions { max_new_tokens, seed: 7, gate: GateOptions::default() };
-    let mut rows = vec![Row {
-        soup: "base".into(),
-        scores: score(&base, &checkpoint, None, &prompts, &options)?,
-    }];
+    let mut rows = vec![Row { soup: "base".into(), scores: score(&base, &checkpoint, None, &prompts, &options)? }];
     for weight in WEIGHTS {
         let pairs = [(policies[0].clone(), weight), (policies[1].clone(), 1.0 - weight)];
         let preference = Preference::from_pairs(pairs).map_err(|error| invalid(&error))?;

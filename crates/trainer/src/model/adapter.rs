@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use tureen_soup::adapter::Adapter;
-use tureen_soup::{LoraModule, Pool, PolicyWeights, Soup};
+use tureen_soup::{LoraModule, PolicyWeights, Pool, Soup};
 
 use super::Geometry;
 use crate::ops::to_vec;

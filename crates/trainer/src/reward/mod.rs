@@ -53,6 +53,27 @@ pub struct Scored {
     pub gate: f64,
 }
 
+/// What scores answers. A run takes the rule of its configuration; tests and other rewards bring their own.
+pub trait Reward {
+    /// Scores one answer.
+    fn score(&self, answer: Answer<'_>) -> Scored;
+}
+
+/// A rule with its gate.
+#[derive(Clone, Debug)]
+pub struct RuleReward {
+    /// The preference.
+    pub rule: Rule,
+    /// Where the gate opens and closes.
+    pub gate: GateOptions,
+}
+
+impl Reward for RuleReward {
+    fn score(&self, answer: Answer<'_>) -> Scored {
+        self.rule.score(answer, &self.gate)
+    }
+}
+
 /// The grade at or under which nothing more is to be won, and the grade at which nothing is left.
 const GRADES: (f64, f64) = (1.0, 14.0);
 

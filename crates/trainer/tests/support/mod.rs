@@ -53,7 +53,8 @@ pub(crate) fn weights() -> BTreeMap<String, Tensor> {
             ("mlp.down_proj", vec![hidden, inner]),
         ];
         for (index, (name, shape)) in shapes.into_iter().enumerate() {
-            weights.insert(format!("model.layers.{layer}.{name}.weight"), random(100 * layer + index as u64, &shape, 0.6));
+            weights
+                .insert(format!("model.layers.{layer}.{name}.weight"), random(100 * layer + index as u64, &shape, 0.6));
         }
     }
     weights.insert("model.embed_tokens.weight".into(), random(900, &[VOCABULARY, hidden], 1.0));

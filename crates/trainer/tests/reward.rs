@@ -1,0 +1,111 @@
+//! Rewards: the measures themselves, and that bad text cannot win.
+
+use tureen_trainer::reward::{Answer, GateOptions, Rule, Text, flesch_kincaid_grade, friendliness, syllables};
+
+const PROMPT: &str = "How do plants make their food?";
+const PLAIN: &str = "Plants make food from light. The leaves take in sun and air. The roots drink water from the soil. Then the \
+                     leaves make sugar, and the plant can grow.";
+const LEARNED: &str = "Photosynthesis constitutes the fundamental biochemical mechanism whereby autotrophic organisms, utilising \
+                       electromagnetic radiation, synthesise carbohydrates from atmospheric carbon dioxide in their food \
+                       manufacturing plants.";
+const WARM: &str = "Great question! Plants make their food with sunlight, and you can watch it at home. I'm so happy you asked! \
+                    Let's look at a green leaf together: it drinks water and turns light into sugar.";
+
+fn score_at(rule: Rule, text: &str, base_nll: f64) -> f64 {
+    rule.score(Answer { prompt: PROMPT, text, ended: true, base_nll }, &GateOptions::default()).score
+}
+
+fn score(rule: Rule, text: &str) -> f64 {
+    score_at(rule, text, 2.0)
+}
+
+#[test]
+fn syllables_of_common_words() {
+    let expected = [
+        ("cat", 1),
+        ("water", 2),
+        ("make", 1),
+        ("little", 2),
+        ("jumped", 1),
+        ("wanted", 2),
+        ("nation", 2),
+        ("idea", 3),
+        ("photosynthesis", 5),
+        ("the", 1),
+        ("horses", 2),
+        ("makes", 1),
+        ("piano", 3),
+        ("question", 2),
+        ("create", 2),
+    ];
+    let wrong: Vec<_> = expected.iter().filter(|(word, count)| syllables(word) != *count).collect();
+    // The rule has no dictionary: "create" and the like are known misses, but they must stay rare.
+    assert!(wrong.len() <= 1, "{wrong:?}");
+}
+
+#[test]
+fn the_grade_is_the_published_formula() {
+    // 6 words, 1 sentence, 6 syllables.
+    let grade = flesch_kincaid_grade(&Text::new("The cat sat on the mat."));
+    assert!((grade - (0.39 * 6.0 + 11.8 - 15.59)).abs() < 1e-9);
+    assert!(flesch_kincaid_grade(&Text::new(LEARNED)) > flesch_kincaid_grade(&Text::new(PLAIN)) + 8.0);
+}
+
+#[test]
+fn list_numbers_are_no_sentences_and_lines_are() {
+    assert_eq!(Text::new("Two things:\n1. Eat well.\n2. Sleep well.").sentences, [2, 2, 2]);
+}
+
+#[test]
+fn the_preference_decides_between_good_answers() {
+    assert!(score(Rule::Elementary, PLAIN) > score(Rule::Elementary, LEARNED) + 0.3);
+    assert!(score(Rule::Friendly, WARM) > score(Rule::Friendly, PLAIN) + 0.3);
+}
+
+#[test]
+fn bad_text_loses_to_a_decent_answer() {
+    let repeated = "Plants eat food. ".repeat(12);
+    let friendly_words =
+        "Hey there! Great question! I'm so happy! You're welcome! Thank you, my friend! Wow, awesome, fun!";
+    let one_word = "food ".repeat(40);
+    let bad = [
+        ("empty", ""),
+        ("one word", "Sun."),
+        ("gibberish", "Xqz plnt fd grk mmm bvt zzzzt krk trwq. Hjk pqr vbn mnb. Grk fdx plk jhg wrt qsd xcv."),
+        ("repeated sentence", &repeated),
+        ("repeated word", &one_word),
+        (
+            "prompt copied",
+            "How do plants make their food? How do plants make their food? How do plants make their food?",
+        ),
+        ("no sentence end", "food plants make leaf sun"),
+        ("friendly words alone", friendly_words),
+        ("symbols", "★ ☆ ★ plants ☆ ★ food ☆ ★ ☀ ☀ ☀ ★ ☆ ★ ☆ ★ ☆"),
+    ];
+    for rule in [Rule::Elementary, Rule::Friendly] {
+        let decent = if rule == Rule::Elementary { score(rule, PLAIN) } else { score(rule, WARM) };
+        for (name, text) in bad {
+            let bad = score(rule, text);
+            assert!(bad < 0.6 * decent, "{rule:?}, {name}: {bad} against {decent}");
+        }
+    }
+}
+
+#[test]
+fn off_topic_and_improbable_answers_lose() {
+    let elsewhere =
+        "The old king had a big red car. He drove it to the sea. A dog sat by the road. The king gave the dog a bone.";
+    assert!(score(Rule::Elementary, elsewhere) < 0.6 * score(Rule::Elementary, PLAIN));
+    assert!(score_at(Rule::Elementary, PLAIN, 3.3) < 0.6 * score_at(Rule::Elementary, PLAIN, 2.3));
+    assert_eq!(score_at(Rule::Elementary, PLAIN, 4.5), 0.0);
+}
+
+#[test]
+fn friendliness_counts_a_word_once_and_saturates() {
+    let once = friendliness(&Text::new("I love plants."));
+    assert_eq!(friendliness(&Text::new("I love love love love plants.")), once);
+    let stacked =
+        "Hey there, my friend! Wow! Yay! I'm so happy, glad, delighted, excited! You're awesome, let's have fun!";
+    assert!(friendliness(&Text::new(stacked)) <= 3.0);
+    assert!(friendliness(&Text::new("This is awful, stupid and boring.")) < 0.1);
+}
