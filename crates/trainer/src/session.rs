@@ -37,7 +37,8 @@ pub struct Session {
     step: u64,
     seconds: f64,
     fingerprint: String,
-    log: MetricsLog,
+    /// Opened by the first step: only a run that goes on may drop lines.
+    log: Option<MetricsLog>,
     reward: Box<dyn Reward>,
 }
 
@@ -71,7 +72,7 @@ impl Session {
         std::fs::create_dir_all(&out).map_err(TrainError::io(&out))?;
         let mut session = Self {
             fingerprint: fingerprint(&config, checkpoint.sha256())?,
-            log: MetricsLog::resume(&out.join("metrics.jsonl"), 0)?,
+            log: None,
             moments: RunningMoments::default(),
             step: 0,
             seconds: 0.0,
@@ -142,7 +143,6 @@ impl Session {
         self.moments = progress.moments();
         self.step = progress.step;
         self.seconds = progress.seconds as f64;
-        self.log = MetricsLog::resume(&out.join("metrics.jsonl"), self.step)?;
         Ok(())
     }
 
@@ -200,8 +200,13 @@ impl Session {
         metrics.rollout_seconds = rollout_seconds;
         metrics.seconds = start.elapsed().as_secs_f64();
         self.seconds += metrics.seconds;
-        self.log.append(&metrics)?;
-        self.log.show(step, &samples)?;
+        let log = match self.log.take() {
+            Some(log) => log,
+            None => MetricsLog::resume(&self.config.run.out.join("metrics.jsonl"), step - 1)?,
+        };
+        log.append(&metrics)?;
+        log.show(step, &samples)?;
+        self.log = Some(log);
         Ok(metrics)
     }
 
