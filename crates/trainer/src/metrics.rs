@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::reward::Scored;
 use crate::rollout::Sample;
+use crate::state::write_atomically;
 
 /// One step.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -86,17 +87,11 @@ pub(crate) struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the log at `path` and drops lines of steps after `step`: a resumed run repeats those.
+    /// Opens the log at `path` and drops lines (also of the samples) of steps after `step`: a resumed run repeats those.
     pub(crate) fn resume(path: &Path, step: u64) -> Result<Self, TrainError> {
         let log = Self { path: path.to_owned() };
-        if path.exists() {
-            let kept: Vec<String> = read(path)?
-                .into_iter()
-                .filter(|line| line.step <= step)
-                .filter_map(|line| serde_json::to_string(&line).ok())
-                .map(|line| line + "\n")
-                .collect();
-            crate::state::write_atomically(path, kept.concat().as_bytes())?;
+        for path in [path.to_owned(), log.samples()] {
+            keep(&path, step)?;
         }
         Ok(log)
     }
@@ -120,8 +115,27 @@ impl MetricsLog {
             });
             lines += &format!("{line}\n");
         }
-        append(&self.path.with_file_name("samples.jsonl"), &lines)
+        append(&self.samples(), &lines)
     }
+
+    fn samples(&self) -> PathBuf {
+        self.path.with_file_name("samples.jsonl")
+    }
+}
+
+/// Rewrites the JSON lines at `path` without those of steps after `step`, and without one that a crash cut off.
+fn keep(path: &Path, step: u64) -> Result<(), TrainError> {
+    #[derive(Deserialize)]
+    struct Line {
+        step: u64,
+    }
+    if !path.exists() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+    let is_kept = |line: &&str| serde_json::from_str(line).is_ok_and(|line: Line| line.step <= step);
+    let kept: Vec<String> = text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+    write_atomically(path, kept.concat().as_bytes())
 }
 
 fn append(path: &Path, text: &str) -> Result<(), TrainError> {

@@ -108,13 +108,16 @@ fn a_minibatch_over_the_ratio_threshold_is_skipped() {
     assert_eq!((out.grad_log_probs[0], out.grad_values[0]), (0.0, 0.0));
 }
 
+/// Old log-probability and its change, old value and its change, advantage, return.
+type Token = (f64, f64, f64, f64, f64, f64);
+
 proptest! {
     #[test]
     fn gradients_are_the_differences_of_the_loss(
         tokens in proptest::collection::vec(
             (-3.0..-0.1f64, -0.6..0.6f64, -1.0..1.0f64, -0.5..0.5f64, -2.0..2.0f64, -2.0..2.0f64), 1..6)
     ) {
-        let column = |of: fn(&(f64, f64, f64, f64, f64, f64)) -> f64| tokens.iter().map(of).collect::<Vec<_>>();
+        let column = |of: fn(&Token) -> f64| tokens.iter().map(of).collect::<Vec<_>>();
         let log_probs = column(|t| t.0 + t.1);
         let values = column(|t| t.2 + t.3);
         let fixed = [column(|t| t.0), column(|t| t.2), column(|t| t.4), column(|t| t.5)];

@@ -24,7 +24,7 @@ struct Attention {
     dim: usize,
 }
 
-/// `a . b`, in eight lanes so that the compiler may vectorise it; the order of the sum is fixed.
+/// `a . b`, in sixteen lanes so that the compiler may vectorise it; the order of the sum is fixed.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; 16];
     let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
