@@ -115,11 +115,11 @@ impl Engine {
             let _alive = alive;
             scheduler.run();
         });
-        let current = Arc::new(Gates::new(&pool, layers));
+        let current = Arc::new(Gates::new(&pool, layers, isa));
         let inner = Inner {
             checkpoint,
             model,
-            gates: Mutex::new(BTreeMap::from([(pool.revision().clone(), Arc::downgrade(&current))])),
+            gates: Mutex::new(BTreeMap::from([(*pool.revision(), Arc::downgrade(&current))])),
             current_gates: Mutex::new(current),
             pool: RwLock::new(pool),
             soups: SoupCache::new(budget.clone(), merger.clone()),
@@ -343,8 +343,8 @@ impl Inner {
             return gates;
         }
         known.retain(|_, gates| gates.strong_count() > 0);
-        let gates = Arc::new(Gates::new(pool, self.model.config().num_hidden_layers));
-        known.insert(pool.revision().clone(), Arc::downgrade(&gates));
+        let gates = Arc::new(Gates::new(pool, self.model.config().num_hidden_layers, self.model.isa()));
+        known.insert(*pool.revision(), Arc::downgrade(&gates));
         gates
     }
 }

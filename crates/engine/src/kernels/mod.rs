@@ -55,11 +55,11 @@ impl Isa {
     ///
     /// # Panics
     /// When a slice is shorter than its shape.
-    pub(crate) fn linear(self, x: &[f32], w: &[f32], k: usize, y: &mut [f32], n: usize, add: bool) {
-        if k == 0 || n == 0 || x.is_empty() {
+    pub(crate) fn linear(self, x: &[f32], w: &[f32], k: usize, y: &mut [f32], add: bool) {
+        if w.is_empty() || x.is_empty() {
             return;
         }
-        let m = x.len() / k;
+        let (m, n) = (x.len() / k, w.len() / k);
         assert!(x.len() == m * k && w.len() == n * k && y.len() == m * n, "({m}, {k}) x ({n}, {k})");
         let strips = Strips::new(y, n);
         let blocks = n.div_ceil(BLOCK);

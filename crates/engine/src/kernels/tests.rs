@@ -31,7 +31,7 @@ fn every_odd_shape_agrees_with_a_dense_sum() {
                 for k in [1, 7, 8, 9, 64, 131] {
                     let (x, w) = (random(m * k, 1), random(n * k, 2));
                     let mut y = vec![f32::NAN; m * n];
-                    isa.linear(&x, &w, k, &mut y, n, false);
+                    isa.linear(&x, &w, k, &mut y, false);
                     near(&y, &dense(&x, &w, k, n), &format!("{} ({m}, {k}) x ({n}, {k})", isa.name()));
                 }
             }
@@ -43,7 +43,7 @@ fn every_odd_shape_agrees_with_a_dense_sum() {
 fn adding_adds() {
     let (x, w) = (random(3 * 16, 1), random(5 * 16, 2));
     let mut y = vec![0.5; 15];
-    Isa::detect().linear(&x, &w, 16, &mut y, 5, true);
+    Isa::detect().linear(&x, &w, 16, &mut y, true);
     let wanted: Vec<f64> = dense(&x, &w, 16, 5).iter().map(|v| v + 0.5).collect();
     near(&y, &wanted, "add");
 }
@@ -55,13 +55,13 @@ fn a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
     for isa in [Isa::PORTABLE, Isa::detect()] {
         let mut together = vec![0.0; m * n];
         let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool(1).install(|| isa.linear(&x, &w, k, &mut together, n, false));
+        pool(1).install(|| isa.linear(&x, &w, k, &mut together, false));
         let mut threaded = vec![0.0; m * n];
-        pool(3).install(|| isa.linear(&x, &w, k, &mut threaded, n, false));
+        pool(3).install(|| isa.linear(&x, &w, k, &mut threaded, false));
         assert_eq!(together, threaded);
         for i in 0..m {
             let mut alone = vec![0.0; n];
-            isa.linear(&x[i * k..(i + 1) * k], &w, k, &mut alone, n, false);
+            isa.linear(&x[i * k..(i + 1) * k], &w, k, &mut alone, false);
             assert_eq!(alone, together[i * n..(i + 1) * n]);
         }
     }

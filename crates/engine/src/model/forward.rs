@@ -10,7 +10,7 @@ use super::gate::{GateScratch, Gates, Mix};
 use super::kv::KvCache;
 use super::matrix::Matrix;
 use super::rope::Rope;
-use super::weights::{Slot, Weights};
+use super::weights::{Linear, Slot, Weights};
 use crate::kernels::{Cached, Isa, add, silu_mul};
 use crate::model_config::ModelConfig;
 
@@ -112,9 +112,9 @@ impl Model {
         let rows = batch.rows;
         let (heads, d, width) = (self.config.num_attention_heads, self.config.head_dim, self.kv_width());
         self.norm(batch.groups, |w| &w.layers[layer].input_norm, &s.hidden, &mut s.normed);
-        self.linear(layer, Slot::Query, batch, &s.normed, &mut s.query, &mut s.soup);
-        self.linear(layer, Slot::Key, batch, &s.normed, &mut s.key, &mut s.soup);
-        self.linear(layer, Slot::Value, batch, &s.normed, &mut s.value, &mut s.soup);
+        self.linear(Linear { layer, slot: Slot::Query }, batch, &s.normed, &mut s.query, &mut s.soup);
+        self.linear(Linear { layer, slot: Slot::Key }, batch, &s.normed, &mut s.key, &mut s.soup);
+        self.linear(Linear { layer, slot: Slot::Value }, batch, &s.normed, &mut s.value, &mut s.soup);
         for (i, row) in rows.iter().enumerate() {
             self.rope.rotate(&mut s.query[i * heads * d..][..heads * d], row.position);
             let key = &mut s.key[i * width..][..width];
@@ -137,17 +137,17 @@ impl Model {
             };
             SCORES.with_borrow_mut(|scores| self.isa.attend(&query[i * d..][..d], kv, scores, out));
         });
-        self.linear(layer, Slot::Output, batch, &s.mixed, &mut s.projected, &mut s.soup);
+        self.linear(Linear { layer, slot: Slot::Output }, batch, &s.mixed, &mut s.projected, &mut s.soup);
         add(&mut s.hidden, &s.projected);
     }
 
     fn feed_forward(&self, layer: usize, batch: &Batch<'_>, s: &mut Scratch) {
         self.norm(batch.groups, |w| &w.layers[layer].post_attention_norm, &s.hidden, &mut s.normed);
-        self.linear(layer, Slot::Gate, batch, &s.normed, &mut s.gate, &mut s.soup);
-        self.linear(layer, Slot::Up, batch, &s.normed, &mut s.up, &mut s.soup);
+        self.linear(Linear { layer, slot: Slot::Gate }, batch, &s.normed, &mut s.gate, &mut s.soup);
+        self.linear(Linear { layer, slot: Slot::Up }, batch, &s.normed, &mut s.up, &mut s.soup);
         let inner = self.config.intermediate_size;
         s.gate.par_chunks_exact_mut(inner).zip(s.up.par_chunks_exact(inner)).for_each(|(gate, up)| silu_mul(gate, up));
-        self.linear(layer, Slot::Down, batch, &s.gate, &mut s.projected, &mut s.soup);
+        self.linear(Linear { layer, slot: Slot::Down }, batch, &s.gate, &mut s.projected, &mut s.soup);
         add(&mut s.hidden, &s.projected);
     }
 
@@ -183,15 +183,8 @@ impl Model {
     }
 
     /// One linear layer for all rows: one product for each run of groups with the same matrix, then the gates.
-    fn linear(
-        &self,
-        layer: usize,
-        slot: Slot,
-        batch: &Batch<'_>,
-        x: &[f32],
-        y: &mut Vec<f32>,
-        scratch: &mut GateScratch,
-    ) {
+    fn linear(&self, linear: Linear, batch: &Batch<'_>, x: &[f32], y: &mut Vec<f32>, scratch: &mut GateScratch) {
+        let Linear { layer, slot } = linear;
         let first = batch.groups.first().map(|g| g.weights.layers[layer].linear(slot));
         let Some((input, out)) = first.map(|m| (m.input(), m.out())) else { return };
         reset(y, batch.rows.len() * out);
@@ -203,7 +196,7 @@ impl Model {
             let Some((gates, mixes)) = &group.gates else { continue };
             let rows = &group.rows;
             let (x, y) = (&x[rows.start * input..rows.end * input], &mut y[rows.start * out..rows.end * out]);
-            gates.accumulate(self.isa, (layer, slot), mixes, x, y, scratch);
+            gates.accumulate(linear, mixes, x, y, scratch);
         }
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tureen_soup::{LoraModule, Method, Policy, PolicyWeights, Pool, Soup};
 
 use super::matrix::Matrix;
-use super::weights::Slot;
+use super::weights::{Linear, Slot};
 use crate::kernels::Isa;
 
 /// The stacked factors of one linear layer.
@@ -35,6 +35,7 @@ struct Stack {
 /// The stacked factors of a pool, layer by layer.
 #[derive(Debug)]
 pub(crate) struct Gates {
+    isa: Isa,
     stacks: Vec<[Option<Stack>; 7]>,
     /// For each policy, whether it changes nothing but what is stacked here.
     whole: Vec<bool>,
@@ -86,14 +87,14 @@ impl Mix {
 
 impl Gates {
     /// Stacks the LoRA policies of `pool`; full-weight policies have no factors and take no part.
-    pub(crate) fn new(pool: &Pool, layers: usize) -> Self {
+    pub(crate) fn new(pool: &Pool, layers: usize, isa: Isa) -> Self {
         let stacks = |layer| Slot::ALL.map(|slot| Stack::new(pool, &slot.module(layer)));
         let modules: HashSet<String> = (0..layers).flat_map(|layer| Slot::ALL.map(|slot| slot.module(layer))).collect();
         let whole = |policy: &Policy| match policy.weights() {
             PolicyWeights::Lora(lora) => lora.modules().keys().all(|name| modules.contains(name)),
             PolicyWeights::Full(_) => false,
         };
-        Self { stacks: (0..layers).map(stacks).collect(), whole: pool.policies().iter().map(whole).collect() }
+        Self { isa, stacks: (0..layers).map(stacks).collect(), whole: pool.policies().iter().map(whole).collect() }
     }
 
     /// Whether the gate serves all that `soup` changes: a LoRA of the head, say, takes merged weights.
@@ -104,22 +105,21 @@ impl Gates {
     /// Adds each row's soup to `y` (rows, out), given the layer's input `x` (rows, in). One mix for each row.
     pub(crate) fn accumulate(
         &self,
-        isa: Isa,
-        (layer, slot): (usize, Slot),
+        linear: Linear,
         mixes: &[Arc<Mix>],
         x: &[f32],
         y: &mut [f32],
         scratch: &mut GateScratch,
     ) {
-        let Some(stack) = &self.stacks[layer][slot as usize] else { return };
+        let Some(stack) = &self.stacks[linear.layer][linear.slot as usize] else { return };
         let GateScratch { z, sums } = scratch;
         z.clear();
         z.resize(mixes.len() * stack.a.out(), 0.0);
-        stack.a.apply(isa, x, z);
+        stack.a.apply(self.isa, x, z);
         for (mix, z) in mixes.iter().zip(z.chunks_exact_mut(stack.a.out())) {
             mix.apply(stack, z, sums);
         }
-        stack.b.accumulate(isa, z, y);
+        stack.b.accumulate(self.isa, z, y);
     }
 }
 

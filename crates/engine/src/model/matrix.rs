@@ -45,7 +45,7 @@ impl Matrix {
 
     /// `y (rows, out) = x (rows, in) · Wᵀ + bias`
     pub(crate) fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
-        isa.linear(x, &self.weight, self.input, y, self.out, false);
+        isa.linear(x, &self.weight, self.input, y, false);
         if let Some(bias) = &self.bias {
             y.chunks_exact_mut(self.out).for_each(|row| crate::kernels::add(row, bias));
         }
@@ -53,6 +53,6 @@ impl Matrix {
 
     /// `y += x · Wᵀ`
     pub(crate) fn accumulate(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
-        isa.linear(x, &self.weight, self.input, y, self.out, true);
+        isa.linear(x, &self.weight, self.input, y, true);
     }
 }

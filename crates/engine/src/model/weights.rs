@@ -61,6 +61,13 @@ impl Slot {
     }
 }
 
+/// One linear layer of the model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Linear {
+    pub(crate) layer: usize,
+    pub(crate) slot: Slot,
+}
+
 /// One decoder layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {

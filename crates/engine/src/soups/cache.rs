@@ -65,7 +65,7 @@ impl SoupCache {
             self.merger.send(Job { pool: pool.clone(), soup: soup.clone(), cell: Arc::downgrade(&cell) });
             Ok(cell)
         };
-        self.cells.try_get_with(soup.id().clone(), merge).map_err(|e: Arc<NoRoom>| *e)
+        self.cells.try_get_with(*soup.id(), merge).map_err(|e: Arc<NoRoom>| *e)
     }
 
     /// Lets every soup go that no row is using.
@@ -91,7 +91,7 @@ impl Heat {
 
     /// Counts one request and tells how many there were.
     pub(crate) fn count(&self, id: &SoupId) -> u32 {
-        let counter = self.0.get_with(id.clone(), Arc::default);
+        let counter = self.0.get_with(*id, Arc::default);
         counter.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 }
