@@ -20,6 +20,7 @@ const CHANGES: &[Change] = &[
     ("another architecture", |gguf| gguf.set_text("general.architecture", "mamba")),
     ("architecture as a number", |gguf| gguf.set_u32("general.architecture", 1)),
     ("a mixture of experts", |gguf| gguf.set_u32("llama.expert_count", 8)),
+    ("one of two parts", |gguf| gguf.set("split.count", 2, &2_u16.to_le_bytes())),
     ("no layers", |gguf| gguf.set_u32("llama.block_count", 0)),
     ("one layer too many", |gguf| gguf.set_u32("llama.block_count", 3)),
     ("one layer too few", |gguf| gguf.set_u32("llama.block_count", 1)),

@@ -20,6 +20,9 @@ pub(crate) fn read(header: &Header) -> Result<ModelConfig, ConfigError> {
     if metadata.optional_size(&key("expert_count")).is_ok_and(|experts| experts.is_some()) {
         return Err(ConfigError::Unsupported("a mixture of experts".into()));
     }
+    if metadata.optional_size("split.count").is_ok_and(|parts| parts.is_some_and(|parts| parts > 1)) {
+        return Err(ConfigError::Unsupported("a GGUF split into several files".into()));
+    }
     let hidden_size = metadata.size(&key("embedding_length"))?;
     let num_attention_heads = metadata.size(&key("attention.head_count"))?;
     let rotary = metadata.optional_size(&key("rope.dimension_count"))?;
