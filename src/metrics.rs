@@ -234,7 +234,7 @@ impl EngineMetrics {
         Self {
             running: gauge(r, "num_requests_running", "Rows in the batch"),
             waiting: gauge(r, "num_requests_waiting", "Requests waiting for a place in the batch"),
-            kv_usage: real(r, "kv_cache_usage", "Share of the memory budget that KV caches hold, 0 to 1"),
+            kv_usage: real(r, "kv_cache_usage_ratio", "Share of the memory budget that KV caches hold, 0 to 1"),
             memory_budget: gauge(r, "memory_budget_bytes", "Budget for KV caches and materialised soups"),
             memory_used: gauge(r, "memory_used_bytes", "Bytes leased from the budget"),
             kv_bytes: gauge(r, "kv_cache_bytes", "Bytes leased for KV caches"),

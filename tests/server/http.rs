@@ -103,6 +103,8 @@ async fn metrics_are_there_and_bounded() {
         server.http.request(canary.to_uppercase().parse().unwrap(), server.url("/livez")).send().await.unwrap();
     }
     server.generate(&short(json!({"concise": 1.0}))).await;
+    // The row leaves the batch right after its last event.
+    server.until_metric("tureen_num_requests_running", 0.0).await;
     let response = server.get("/metrics").await;
     assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     let text = response.text().await.unwrap();

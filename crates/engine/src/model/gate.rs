@@ -8,7 +8,8 @@
 //! factor:  z = Σ_j w_j x A_jᵀ;   y += strength · [w_1 z, ..., w_N z] B*ᵀ
 //! ```
 //!
-//! A policy with weight zero adds products with an exact zero, so who else is in the pool or batch changes no row.
+//! A policy with weight zero adds products with an exact zero, so who else is in the pool or batch changes no row. That
+//! needs finite factors: a policy whose `s B` is beyond f32 is left out, and merging it tells the error by name.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -66,8 +67,7 @@ impl Mix {
     fn apply(&self, stack: &Stack, z: &mut [f32], scratch: &mut Vec<f32>) {
         if !self.factor {
             for (policy, ranks) in &stack.blocks {
-                let gate = self.weights[*policy] * self.strength;
-                z[ranks.clone()].iter_mut().for_each(|z| *z *= gate);
+                scale(&mut z[ranks.clone()], self.weights[*policy] * self.strength);
             }
             return;
         }
@@ -76,13 +76,30 @@ impl Mix {
         scratch.resize(stack.largest_rank, 0.0);
         for (policy, ranks) in &stack.blocks {
             let weight = self.weights[*policy];
+            if weight == 0.0 {
+                continue;
+            }
             scratch.iter_mut().zip(&z[ranks.clone()]).for_each(|(sum, z)| *sum += weight * z);
         }
         for (policy, ranks) in &stack.blocks {
-            let gate = self.weights[*policy] * self.strength;
-            z[ranks.clone()].iter_mut().zip(&*scratch).for_each(|(z, sum)| *z = gate * sum);
+            let z = &mut z[ranks.clone()];
+            z.copy_from_slice(&scratch[..z.len()]);
+            scale(z, self.weights[*policy] * self.strength);
         }
     }
+}
+
+/// Zero is zero, whatever it is multiplied with: an infinity of a policy that this row does not want stays out of it.
+fn scale(z: &mut [f32], gate: f32) {
+    if gate == 0.0 { z.fill(0.0) } else { z.iter_mut().for_each(|z| *z *= gate) }
+}
+
+fn is_sound(module: &LoraModule) -> bool {
+    module.b.iter().all(|b| scaled(module, *b).is_finite())
+}
+
+fn scaled(module: &LoraModule, b: f32) -> f32 {
+    (f64::from(b) * module.scale) as f32
 }
 
 impl Gates {
@@ -91,7 +108,7 @@ impl Gates {
         let stacks = |layer| Slot::ALL.map(|slot| Stack::new(pool, &slot.module(layer)));
         let modules: HashSet<String> = (0..layers).flat_map(|layer| Slot::ALL.map(|slot| slot.module(layer))).collect();
         let whole = |policy: &Policy| match policy.weights() {
-            PolicyWeights::Lora(lora) => lora.modules().keys().all(|name| modules.contains(name)),
+            PolicyWeights::Lora(lora) => lora.modules().iter().all(|(name, m)| modules.contains(name) && is_sound(m)),
             PolicyWeights::Full(_) => false,
         };
         Self { isa, stacks: (0..layers).map(stacks).collect(), whole: pool.policies().iter().map(whole).collect() }
@@ -138,7 +155,7 @@ impl Stack {
             .iter()
             .enumerate()
             .filter_map(|(index, policy)| match policy.weights() {
-                PolicyWeights::Lora(lora) => Some((index, lora.modules().get(module)?)),
+                PolicyWeights::Lora(lora) => Some((index, lora.modules().get(module).filter(|m| is_sound(m))?)),
                 PolicyWeights::Full(_) => None,
             })
             .collect();
@@ -150,7 +167,7 @@ impl Stack {
         for row in 0..out {
             for (_, module) in &found {
                 let values = &module.b[row * module.rank..][..module.rank];
-                b.extend(values.iter().map(|v| (f64::from(*v) * module.scale) as f32));
+                b.extend(values.iter().map(|v| scaled(module, *v)));
             }
         }
         let mut start = 0;

@@ -190,15 +190,19 @@ fn shutdown_ends_every_generation_with_an_error() {
 
 #[test]
 fn logits_that_are_no_numbers_end_their_row_alone() {
-    // Finite in the file, and beyond f32 once scaled.
-    let huge = PolicySpec { amplitude: 1e35, alpha: 1e5, ..PolicySpec::lora("friendly") };
-    let fixture = Fixture::of(Base::llama(), vec![PolicySpec::lora("concise"), huge]);
+    // The first is finite and overflows in a sum, the second is beyond f32 once scaled.
+    let overflowing = PolicySpec { amplitude: 5e37, rank: 8, alpha: 8.0, ..PolicySpec::lora("friendly") };
+    let huge = PolicySpec { amplitude: 1e35, alpha: 1e5, ..PolicySpec::lora("sassy") };
+    let fixture = Fixture::of(Base::llama(), vec![PolicySpec::lora("concise"), overflowing, huge]);
     let engine = fixture.engine();
-    let [sound, broken] = ["concise=1", "friendly=1"].map(|wish| fixture.soup(wish, Method::Exact));
-    let alone = run(&engine, fixture.submission(&prompt(5, 1), &sound, sampled(1, 30)));
-    let beside = engine.submit(fixture.submission(&prompt(5, 1), &sound, sampled(1, 30))).unwrap();
-    let failing = engine.submit(fixture.submission(&prompt(5, 1), &broken, sampled(1, 30))).unwrap();
-    let last = events(failing).pop().unwrap();
-    assert!(matches!(&last, Event::Failed(e) if e.code() == "logits_not_finite"), "{last:?}");
+    let soups = ["concise=1", "friendly=1", "sassy=1"].map(|wish| fixture.soup(wish, Method::Exact));
+    let [sound, broken, unmergeable] = &soups;
+    let alone = run(&engine, fixture.submission(&prompt(5, 1), sound, sampled(1, 30)));
+    let beside = engine.submit(fixture.submission(&prompt(5, 1), sound, sampled(1, 30))).unwrap();
+    for (soup, code) in [(broken, "logits_not_finite"), (unmergeable, "merge_failed")] {
+        let failing = engine.submit(fixture.submission(&prompt(5, 1), soup, sampled(1, 30))).unwrap();
+        let last = events(failing).pop().unwrap();
+        assert!(matches!(&last, Event::Failed(e) if e.code() == code), "{last:?}");
+    }
     assert_eq!(tokens(beside), alone);
 }
