@@ -1,5 +1,4 @@
 //! Broken Hugging Face directories are refused with an error and without a panic.
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! The real base model's tokenizer and chat template agree with transformers (`tests/golden/README.md`).
-#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -1,11 +1,8 @@
 //! A GGUF with a SentencePiece vocabulary tokenises as sentencepiece does (`data/make.py`).
-#![allow(clippy::unwrap_used)]
-
-mod checkpoint_support;
 
 use std::sync::LazyLock;
 
-use checkpoint_support::Gguf;
+use crate::support::Gguf;
 use picollama::{Base, GgufType};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -27,7 +24,7 @@ struct Text {
 }
 
 static GOLDEN: LazyLock<Golden> =
-    LazyLock::new(|| serde_json::from_str(include_str!("data/sentencepiece.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../data/sentencepiece.json")).unwrap());
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| tokenizer(|_| {}));
 
 fn tokenizer(change: impl FnOnce(&mut Gguf)) -> Tokenizer {

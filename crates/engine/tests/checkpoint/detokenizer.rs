@@ -1,5 +1,4 @@
 //! Streaming a text loses nothing and changes nothing, whatever the tokens.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::LazyLock;
 

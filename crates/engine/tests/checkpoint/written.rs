@@ -1,5 +1,4 @@
 //! Tiny checkpoints: a GGUF gives the names, shapes and values that it was written from.
-#![allow(clippy::unwrap_used)]
 
 use picollama::{Base, GgufType};
 use tureen_engine::Checkpoint;

@@ -1,5 +1,4 @@
 //! Takes a GGUF file apart, so that a test can change a part and put it together again.
-#![allow(clippy::unwrap_used, dead_code)] // Every test file uses a part of it.
 
 use std::path::Path;
 

@@ -1,5 +1,4 @@
 //! The real base model.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 

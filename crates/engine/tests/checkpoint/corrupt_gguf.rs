@@ -1,11 +1,8 @@
 //! Broken GGUF files are refused with an error, without a panic and without believing their sizes.
-#![allow(clippy::unwrap_used)]
-
-mod checkpoint_support;
 
 use std::path::Path;
 
-use checkpoint_support::{Gguf, STRING, string};
+use crate::support::{Gguf, STRING, string};
 use picollama::{Base, GgufType};
 use proptest::prelude::*;
 use tureen_engine::{Checkpoint, CheckpointError};

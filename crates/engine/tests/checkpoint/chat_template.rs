@@ -1,11 +1,8 @@
 //! A chat template can neither hang the server nor eat its memory, and says why it refuses.
-#![allow(clippy::unwrap_used)]
-
-mod checkpoint_support;
 
 use std::time::Instant;
 
-use checkpoint_support::Gguf;
+use crate::support::Gguf;
 use picollama::{Base, GgufType};
 use tureen_engine::{ChatError, Checkpoint, CheckpointError, Message};
 

@@ -1,9 +1,6 @@
 //! Every encoding of a GGUF is decoded as the `gguf` package decodes it (`data/make.py`), to the last bits.
-#![allow(clippy::unwrap_used)]
 
-mod checkpoint_support;
-
-use checkpoint_support::Gguf;
+use crate::support::Gguf;
 use picollama::{Base, GgufType};
 use serde::Deserialize;
 use tureen_engine::Checkpoint;
@@ -18,7 +15,7 @@ struct Golden {
 
 #[test]
 fn all_encodings_agree_with_the_reference() {
-    let golden: Vec<Golden> = serde_json::from_str(include_str!("data/quantised.json")).unwrap();
+    let golden: Vec<Golden> = serde_json::from_str(include_str!("../data/quantised.json")).unwrap();
     assert_eq!(golden.len(), 12);
     // Rows of the K-quants are multiples of 256 wide.
     let base = Base { hidden: 256, intermediate: 256, ..Base::llama() };

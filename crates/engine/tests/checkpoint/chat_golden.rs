@@ -1,9 +1,6 @@
 //! Chat templates render as transformers renders them (`data/make.py`).
-#![allow(clippy::unwrap_used)]
 
-mod checkpoint_support;
-
-use checkpoint_support::Gguf;
+use crate::support::Gguf;
 use picollama::{Base, GgufType};
 use serde::Deserialize;
 use tureen_engine::{ChatError, Checkpoint, Message};
@@ -26,7 +23,7 @@ struct Turn {
 
 #[test]
 fn templates_render_as_in_transformers() {
-    let golden: Vec<Golden> = serde_json::from_str(include_str!("data/chat.json")).unwrap();
+    let golden: Vec<Golden> = serde_json::from_str(include_str!("../data/chat.json")).unwrap();
     assert!(golden.len() > 100);
     let whole = Gguf::of(&Base::llama(), GgufType::F32);
     let dir = tempfile::tempdir().unwrap();

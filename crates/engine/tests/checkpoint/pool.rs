@@ -1,5 +1,4 @@
 //! A pool is checked against the base that it was made for.
-#![allow(clippy::unwrap_used)]
 
 use picollama::{Base, GgufType, PolicySpec, write_pool};
 use tureen_engine::Checkpoint;
