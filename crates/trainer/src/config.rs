@@ -115,6 +115,9 @@ impl Default for GenerationOptions {
 pub struct RewardOptions {
     /// The built-in rule.
     pub rule: Rule,
+    /// The preference is raised to this power before it meets the gate: above 1 it weighs more than the gate.
+    #[serde(default = "one")]
+    pub preference_power: f64,
     /// The content gate.
     #[serde(default)]
     pub gate: GateOptions,
@@ -193,9 +196,17 @@ impl Default for PpoOptions {
 pub struct RunOptions {
     /// Folder of checkpoints, metrics and curves.
     pub out: PathBuf,
+    /// Checkpoint of a run with other settings that this one takes over from: weights, optimiser, moments and step. The KL
+    /// weight starts anew.
+    #[serde(default)]
+    pub start_from: Option<PathBuf>,
     /// Steps between checkpoints.
     #[serde(default = "five")]
     pub save_freq: u64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn five() -> u64 {
@@ -234,9 +245,14 @@ impl Config {
         if generation.output_max_length < generation.output_min_length {
             return Err("generation.output_max_length must be at least output_min_length".into());
         }
-        let scales = [("learning_rate", ppo.learning_rate), ("target", ppo.target), ("horizon", ppo.horizon)];
+        let scales = [
+            ("ppo.learning_rate", ppo.learning_rate),
+            ("ppo.target", ppo.target),
+            ("ppo.horizon", ppo.horizon),
+            ("reward.preference_power", self.reward.preference_power),
+        ];
         match scales.iter().find(|(_, value)| value.is_nan() || *value <= 0.0 || value.is_infinite()) {
-            Some((name, _)) => Err(format!("ppo.{name} must be above 0")),
+            Some((name, _)) => Err(format!("{name} must be above 0")),
             None => Ok(()),
         }
     }

@@ -28,12 +28,20 @@ impl Report<'_> {
             "PPO over {base}: {step} steps, {responses} responses of {} to {} tokens, {hours:.2} hours on {machine}.\n\n",
             config.generation.output_min_length, config.generation.output_max_length
         );
+        if let Some(start) = &config.run.start_from {
+            let file = start.file_stem().unwrap_or_default().to_string_lossy();
+            text += &format!(
+                "The run took over from {file} of the policy's first configuration with the settings below; the steps before \
+                 ran with the first one (both are in crates/trainer/configs).\n\n"
+            );
+        }
         text += &self.scores();
         text += &self.course();
         text += "![score and gate](reward.svg)\n\n![KL to the base](kl.svg)\n\n";
         text += &self.samples();
         let settings = toml::to_string(config).unwrap_or_default();
-        let settings: Vec<&str> = settings.lines().filter(|line| !line.starts_with("out =")).collect();
+        let settings: Vec<&str> =
+            settings.lines().filter(|line| !line.starts_with("out =") && !line.starts_with("start_from =")).collect();
         text + &format!("## Settings\n\n```toml\n{}\n```\n", settings.join("\n"))
     }
 

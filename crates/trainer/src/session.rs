@@ -1,5 +1,6 @@
 //! A PPO run from its first step, or its last checkpoint, to its end.
 
+use std::path::Path;
 use std::time::Instant;
 
 use rand::SeedableRng;
@@ -8,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use tureen_engine::Checkpoint;
 
-use crate::config::Config;
+use crate::config::{Config, RewardOptions};
 use crate::error::TrainError;
 use crate::metrics::{MetricsLog, StepMetrics};
 use crate::model::{Base, LoraAdapter, Sampling, generate, load_base};
@@ -48,7 +49,8 @@ impl Session {
     /// # Errors
     /// A base, prompts or checkpoint that cannot be used; a checkpoint of another configuration.
     pub fn open(config: Config, resume: bool) -> Result<Self, TrainError> {
-        let reward = RuleReward { rule: config.reward.rule, gate: config.reward.gate.clone() };
+        let RewardOptions { rule, preference_power, gate } = config.reward.clone();
+        let reward = RuleReward { rule, power: preference_power, gate };
         Self::with_reward(config, resume, Box::new(reward))
     }
 
@@ -88,6 +90,8 @@ impl Session {
         };
         if resume && out.join(CHECKPOINT).exists() {
             session.restore()?;
+        } else if let Some(path) = session.config.run.start_from.clone() {
+            session.take_over(&path)?;
         }
         Ok(session)
     }
@@ -146,6 +150,20 @@ impl Session {
         Ok(())
     }
 
+    /// Starts where a run with other settings was, with its log up to there.
+    fn take_over(&mut self, path: &Path) -> Result<(), TrainError> {
+        let (adam, progress) = load(path, &self.variables())?;
+        self.adam.state = adam;
+        self.moments = progress.moments();
+        self.step = progress.step;
+        self.seconds = progress.seconds as f64;
+        for name in ["metrics.jsonl", "samples.jsonl"] {
+            let (old, new) = (path.with_file_name(name), self.config.run.out.join(name));
+            std::fs::copy(&old, &new).map_err(TrainError::io(&old))?;
+        }
+        Ok(())
+    }
+
     /// Writes the checkpoint, and a copy that is kept under the step's number.
     ///
     /// # Errors
@@ -166,7 +184,7 @@ impl Session {
     ///
     /// # Errors
     /// A file that is no checkpoint of a run of this shape.
-    pub fn load_adapter(&mut self, path: &std::path::Path) -> Result<u64, TrainError> {
+    pub fn load_adapter(&mut self, path: &Path) -> Result<u64, TrainError> {
         Ok(load(path, &self.variables())?.1.step)
     }
 
@@ -251,6 +269,7 @@ fn fingerprint(config: &Config, base: &str) -> Result<String, TrainError> {
     // A run may be moved, prolonged or saved more often.
     config.run.out = Default::default();
     config.run.save_freq = 1;
+    config.run.start_from = None;
     config.model.base = Default::default();
     config.ppo.steps = 1;
     let json = serde_json::to_string(&config).map_err(|error| TrainError::Invalid(error.to_string()))?;

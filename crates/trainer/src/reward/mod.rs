@@ -64,13 +64,16 @@ pub trait Reward {
 pub struct RuleReward {
     /// The preference.
     pub rule: Rule,
+    /// The preference is raised to this power.
+    pub power: f64,
     /// Where the gate opens and closes.
     pub gate: GateOptions,
 }
 
 impl Reward for RuleReward {
     fn score(&self, answer: Answer<'_>) -> Scored {
-        self.rule.score(answer, &self.gate)
+        let (preference, scored) = self.rule.weigh(answer, &self.gate);
+        Scored { score: preference.powf(self.power) * scored.gate, ..scored }
     }
 }
 
@@ -80,6 +83,11 @@ const GRADES: (f64, f64) = (1.0, 14.0);
 impl Rule {
     /// Scores one answer.
     pub fn score(self, answer: Answer<'_>, options: &GateOptions) -> Scored {
+        self.weigh(answer, options).1
+    }
+
+    /// The preference from 0 to 1, and the score.
+    fn weigh(self, answer: Answer<'_>, options: &GateOptions) -> (f64, Scored) {
         let text = Text::new(answer.text);
         let gate = Gate::of(answer, &text, self == Self::Friendly, options).value();
         let (measure, preference) = match self {
@@ -92,7 +100,7 @@ impl Rule {
                 (friendliness, friendliness / 3.0)
             }
         };
-        Scored { score: preference * gate, measure, gate }
+        (preference, Scored { score: preference * gate, measure, gate })
     }
 
     /// What [`Scored::measure`] is called in reports.
