@@ -145,7 +145,7 @@ pub struct PpoOptions {
     pub target: f64,
     /// Responses over which the weight may change by a fifth.
     pub horizon: f64,
-    /// KL of a response, in nats, over which the weight grows by half at once.
+    /// KL of a response, in nats, over which the weight grows by half at once: a brake for runs that ran away, not a target.
     pub kl_limit: f64,
     /// Discount.
     pub gamma: f64,
@@ -177,7 +177,7 @@ impl Default for PpoOptions {
             init_kl_coef: 0.1,
             target: 6.0,
             horizon: 400.0,
-            kl_limit: 9.0,
+            kl_limit: 20.0,
             gamma: 1.0,
             lam: 0.95,
             cliprange: 0.2,

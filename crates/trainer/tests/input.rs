@@ -24,10 +24,10 @@ policy = { id = "a", code = "P", dimension = "d", instruction = "i", license = "
 
 #[test]
 fn the_committed_configurations_are_valid() {
-    for policy in ["elementary", "friendly"] {
-        let path = format!("{}/configs/{policy}.toml", env!("CARGO_MANIFEST_DIR"));
+    for name in ["elementary", "elementary-2", "friendly", "friendly-2"] {
+        let path = format!("{}/configs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let config = Config::read(Path::new(&path)).unwrap();
-        assert_eq!(config.policy.id, policy);
+        assert_eq!(config.policy.id, name.trim_end_matches("-2"));
         assert_eq!((config.lora.r, config.lora.lora_alpha), (16, 32.0));
     }
 }
