@@ -1,6 +1,6 @@
 //! Configuration: the shipped `config.toml` is the set of defaults, a file and the environment override it.
 //!
-//! [`raw::RawConfig`] is what was typed, [`Config`] is what it means: durations, byte counts, parsed addresses.
+//! `RawConfig` is what was typed, [`Config`] is what it means: durations, byte counts, parsed addresses.
 
 mod layers;
 mod raw;

@@ -69,6 +69,7 @@ pub fn full(base: &Checkpoint, pool: &Pool, soup: &Soup, out: &Path) -> Result<(
     safetensors::serialize_to_file(views, Some(metadata), &path)
         .map_err(|source| ExportError::Weights { path, source })?;
     write(out, "config.json", model_config::json(base.config()).to_string().as_bytes())?;
+    share(&out.join("model.safetensors"), &out.join("config.json"))?;
     tokenizer(base, out)
 }
 
@@ -88,6 +89,12 @@ fn merged(
         .unwrap_or(values);
     let bytes = soup_values.iter().flat_map(|v| v.to_le_bytes()).collect();
     Ok((name, shape, bytes))
+}
+
+/// Gives `path` the permissions of `like`: the weights are written as a private temporary file first.
+fn share(path: &Path, like: &Path) -> Result<(), ExportError> {
+    let shared = std::fs::metadata(like).and_then(|m| std::fs::set_permissions(path, m.permissions()));
+    shared.map_err(|source| ExportError::Write { path: path.to_owned(), source })
 }
 
 fn write(out: &Path, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
