@@ -69,8 +69,10 @@ impl Report<'_> {
 
     /// Means over tenths of the run.
     fn course(&self) -> String {
-        let mut text = String::from(
-            "## Course\n\nMeans over parts of the run.\n\n| steps | score | measure | gate | KL, nats | KL weight | base NLL | \
+        let power = self.config.reward.preference_power;
+        let mut text = format!(
+            "## Course\n\nMeans over parts of the run; a score is preference ^ {power} x gate (of a first configuration: with its \
+             own power).\n\n| steps | score | measure | gate | KL, nats | KL weight | base NLL | \
              clipped |\n|---|---|---|---|---|---|---|---|\n",
         );
         for part in self.metrics.chunks(self.metrics.len().div_ceil(10).max(1)) {
