@@ -3,7 +3,7 @@
 use tureen_engine::{EngineOptions, PathChoice};
 use tureen_soup::{MergeOptions, Method};
 
-use crate::common::{Fixture, prompt, run, sampled, tokens};
+use crate::common::{Fixture, options, prompt, run, sampled, tokens};
 
 /// Sixteen different soups: the base, both gate methods, merged ones.
 fn wishes() -> Vec<(String, Method)> {
@@ -35,9 +35,7 @@ fn sixteen_preferences_together_give_the_same_bits_as_each_alone() {
         .collect();
     let running: Vec<_> = requests.iter().map(|r| together.submit(r.clone()).unwrap()).collect();
     let batched: Vec<_> = running.into_iter().map(tokens).collect();
-    for options in
-        [EngineOptions::default(), EngineOptions { prefill_chunk: 5, max_batch_rows: 1, ..EngineOptions::default() }]
-    {
+    for options in [EngineOptions::default(), EngineOptions { prefill_chunk: 5, max_batch_rows: 1, ..options() }] {
         let alone = fixture.engine_with(options);
         for (request, batched) in requests.iter().zip(&batched) {
             assert_eq!(run(&alone, request.clone()), *batched, "{:?}", request.soup.options());
@@ -48,7 +46,7 @@ fn sixteen_preferences_together_give_the_same_bits_as_each_alone() {
 #[test]
 fn a_full_batch_and_a_queue_all_get_their_answers() {
     let fixture = Fixture::new();
-    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 3, max_waiting: 40, ..EngineOptions::default() });
+    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 3, max_waiting: 40, ..options() });
     let soup = fixture.soup("concise=1", Method::Exact);
     let one = run(&engine, fixture.submission(&prompt(8, 1), &soup, sampled(1, 9)));
     let many: Vec<_> =

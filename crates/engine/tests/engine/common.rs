@@ -55,7 +55,7 @@ impl Fixture {
     }
 
     pub(crate) fn engine(&self) -> Engine {
-        self.engine_with(EngineOptions::default())
+        self.engine_with(options())
     }
 
     pub(crate) fn engine_with(&self, options: EngineOptions) -> Engine {
@@ -86,6 +86,11 @@ pub(crate) fn open_pool(dir: &Path, checkpoint: &Checkpoint) -> Arc<Pool> {
     let pool = Pool::open(dir, &PoolOptions::default()).unwrap();
     pool.check_base(&checkpoint.base_facts()).unwrap();
     Arc::new(pool)
+}
+
+/// Never promotes: the two paths of a soup agree to rounding, and these tests compare bits.
+pub(crate) fn options() -> EngineOptions {
+    EngineOptions { promote_after: 0, ..EngineOptions::default() }
 }
 
 /// Tokens that every tiny vocabulary has, different for each seed.

@@ -4,7 +4,7 @@ use picollama::{Base, PolicySpec};
 use tureen_engine::{EngineOptions, Event, FinishReason, SamplingParams, SubmitError};
 use tureen_soup::{MergeOptions, Method};
 
-use crate::common::{Fixture, events, prompt, refused, run, sampled, tokens, until};
+use crate::common::{Fixture, events, options, prompt, refused, run, sampled, tokens, until};
 use crate::oracle;
 
 fn greedy(max_new_tokens: usize) -> SamplingParams {
@@ -134,7 +134,7 @@ fn what_does_not_fit_is_refused_at_once() {
 #[test]
 fn a_full_queue_refuses() {
     let fixture = Fixture::new();
-    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 1, max_waiting: 2, ..EngineOptions::default() });
+    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 1, max_waiting: 2, ..options() });
     let soup = fixture.soup("", Method::Exact);
     let submit = || engine.submit(fixture.submission(&prompt(5, 1), &soup, greedy(200)));
     let taken: Vec<_> = (0..3).map(|_| submit().unwrap()).collect();
@@ -147,7 +147,7 @@ fn a_full_queue_refuses() {
 #[test]
 fn a_thousand_clients_that_leave_cost_nothing() {
     let fixture = Fixture::new();
-    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 8, ..EngineOptions::default() });
+    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 8, ..options() });
     let soups: Vec<_> = (1..8)
         .map(|i| {
             let method = if i % 3 == 0 { Method::Ties } else { Method::Exact };
@@ -174,7 +174,7 @@ fn a_thousand_clients_that_leave_cost_nothing() {
 #[test]
 fn shutdown_ends_every_generation_with_an_error() {
     let fixture = Fixture::new();
-    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 1, ..EngineOptions::default() });
+    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 1, ..options() });
     let soup = fixture.soup_with("", MergeOptions::default());
     let open: Vec<_> =
         (0..3).map(|_| engine.submit(fixture.submission(&prompt(5, 1), &soup, greedy(200))).unwrap()).collect();

@@ -3,7 +3,7 @@
 use tureen_engine::{EngineOptions, Event, SubmitError};
 use tureen_soup::Method;
 
-use crate::common::{Fixture, events, prompt, refused, run, sampled, until};
+use crate::common::{Fixture, events, options, prompt, refused, run, sampled, until};
 
 /// Bytes of one token in the KV cache of the tiny base: 2 layers, keys and values, 2 heads of 16, f32.
 const TOKEN: u64 = 2 * 2 * 2 * 16 * 4;
@@ -11,7 +11,7 @@ const TOKEN: u64 = 2 * 2 * 2 * 16 * 4;
 #[test]
 fn a_sequence_that_does_not_fit_is_refused_with_the_sum() {
     let fixture = Fixture::new();
-    let engine = fixture.engine_with(EngineOptions { memory_budget: 100 * TOKEN, ..EngineOptions::default() });
+    let engine = fixture.engine_with(EngineOptions { memory_budget: 100 * TOKEN, ..options() });
     let soup = fixture.soup("", Method::Exact);
     let submit = |length| engine.submit(fixture.submission(&prompt(length, 1), &soup, sampled(1, 30)));
     let expected = SubmitError::OutOfMemory { needed: 101 * TOKEN, used: 0, budget: 100 * TOKEN };
@@ -27,7 +27,7 @@ fn a_sequence_that_does_not_fit_is_refused_with_the_sum() {
 #[test]
 fn a_soup_that_does_not_fit_is_refused_and_the_gate_goes_on() {
     let fixture = Fixture::new();
-    let options = EngineOptions { memory_budget: 100 * TOKEN, promote_after: 1, ..EngineOptions::default() };
+    let options = EngineOptions { memory_budget: 100 * TOKEN, promote_after: 1, ..options() };
     let engine = fixture.engine_with(options);
     let merged = fixture.soup("concise=0.5,friendly=0.5", Method::Ties);
     let result = engine.submit(fixture.submission(&prompt(5, 1), &merged, sampled(1, 2)));
@@ -44,7 +44,7 @@ fn all_distinct_soups_stay_within_the_budget() {
     let fixture = Fixture::new();
     // Room for about three merged soups (q and v of two layers) beside the KV cache.
     let budget = 200 * 1024;
-    let engine = fixture.engine_with(EngineOptions { memory_budget: budget, ..EngineOptions::default() });
+    let engine = fixture.engine_with(EngineOptions { memory_budget: budget, ..options() });
     for i in 1..60_u32 {
         let soup = fixture.soup(&format!("concise={i},friendly=7"), Method::Ties);
         match engine.submit(fixture.submission(&prompt(5, i), &soup, sampled(1, 3))) {
