@@ -1,0 +1,115 @@
+//! Which instruction set this process computes with.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Op, Portable};
+
+/// An instruction set that this CPU has. Chosen once; two of them may differ in the last bits of a result, so an answer is
+/// reproducible on one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+}
+
+impl Isa {
+    /// Runs everywhere.
+    pub const PORTABLE: Self = Self(Kind::Portable);
+
+    /// The widest set that this CPU has.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self::available().last().copied().unwrap_or(Self::PORTABLE)
+    }
+
+    /// All sets that this CPU has, the widest last.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut found = vec![Self::PORTABLE];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            let bf16 = avx512 && is_x86_feature_detected!("avx512bf16");
+            found.extend(avx2.then_some(Self(Kind::Avx2)));
+            found.extend(avx512.then_some(Self(Kind::Avx512Vnni)));
+            found.extend(bf16.then_some(Self(Kind::Avx512Bf16)));
+        }
+        found
+    }
+
+    /// The set of that name, if this CPU has it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// `portable`, `avx2`, `avx512_vnni` or `avx512_bf16`
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => "avx512_vnni",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => "avx512_bf16",
+        }
+    }
+
+    /// Runs `op`, compiled for this instruction set.
+    pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
+        match self.0 {
+            Kind::Portable => op.run(Portable),
+            // SAFETY (all): these kinds are made by `available` alone, after it saw every feature named at the function.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { run_avx2(op) },
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => unsafe { run_avx512_vnni(op) },
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => unsafe { run_avx512_bf16(op) },
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has the features enabled here.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_avx2<O: Op>(op: O) -> O::Output {
+    // SAFETY: the caller promises what the token stands for.
+    op.run(unsafe { Avx2::new() })
+}
+
+/// # Safety
+/// The CPU has the features enabled here.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn run_avx512_vnni<O: Op>(op: O) -> O::Output {
+    // SAFETY: the caller promises what the token stands for.
+    op.run(unsafe { Avx512::<false>::new() })
+}
+
+/// # Safety
+/// The CPU has the features enabled here.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")]
+unsafe fn run_avx512_bf16<O: Op>(op: O) -> O::Output {
+    // SAFETY: the caller promises what the token stands for.
+    op.run(unsafe { Avx512::<true>::new() })
+}

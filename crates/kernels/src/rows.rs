@@ -1,0 +1,291 @@
+//! Activations as the products read them.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::Isa;
+use crate::precision::{GROUP, Precision};
+use crate::simd::{LANES, Op, Simd};
+
+/// Rows of activations, (rows, in), in the precision of the weights that they meet.
+///
+/// int8: each group of [`GROUP`] values of a row has its scale `max|x| / 127`; beside it stands `-128 Σ q`, which undoes
+/// that weights are stored as `w + 128`.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    precision: Precision,
+    input: usize,
+    rows: usize,
+    words: Vec<u32>,
+    scales: Vec<f32>,
+    offsets: Vec<i32>,
+}
+
+impl Rows {
+    /// No rows yet.
+    #[must_use]
+    pub fn new(precision: Precision, input: usize) -> Self {
+        Self { precision, input, rows: 0, words: Vec::new(), scales: Vec::new(), offsets: Vec::new() }
+    }
+
+    /// Makes room for `rows` rows; what they hold is undefined until written. Allocates only beyond the most so far.
+    pub fn resize(&mut self, rows: usize) {
+        let (words, groups) = (self.words_per_row(), self.groups());
+        self.rows = rows;
+        self.words.resize(rows * words, 0);
+        self.scales.resize(rows * groups, 0.0);
+        self.offsets.resize(rows * groups, 0);
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Values of a row.
+    #[must_use]
+    pub fn input(&self) -> usize {
+        self.input
+    }
+
+    /// Number format.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// All rows.
+    #[must_use]
+    pub fn view(&self) -> RowsView<'_> {
+        self.range(0..self.rows)
+    }
+
+    /// Some of the rows.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[must_use]
+    pub fn range(&self, range: Range<usize>) -> RowsView<'_> {
+        let (words, groups) = (self.words_per_row(), self.groups());
+        RowsView {
+            precision: self.precision,
+            input: self.input,
+            rows: range.len(),
+            words: &self.words[range.start * words..range.end * words],
+            scales: &self.scales[range.start * groups..range.end * groups],
+            offsets: &self.offsets[range.start * groups..range.end * groups],
+        }
+    }
+
+    /// Writes one row from f32 values.
+    ///
+    /// # Panics
+    /// When `values` are not `input` long or the row does not exist.
+    pub fn set(&mut self, isa: Isa, row: usize, values: &[f32]) {
+        assert_eq!(values.len(), self.input);
+        // SAFETY: the only row that is out.
+        let row = unsafe { self.shared().row(row) };
+        isa.run(Convert { row, values });
+    }
+
+    /// The rows, to be written by several threads.
+    pub(crate) fn shared(&mut self) -> SharedRows<'_> {
+        SharedRows {
+            precision: self.precision,
+            rows: self.rows,
+            words: (self.words.as_mut_ptr(), self.words_per_row()),
+            scales: (self.scales.as_mut_ptr(), self.groups()),
+            offsets: (self.offsets.as_mut_ptr(), self.groups()),
+            borrow: PhantomData,
+        }
+    }
+
+    pub(crate) fn words_per_row(&self) -> usize {
+        self.precision.words(self.input)
+    }
+
+    fn groups(&self) -> usize {
+        if self.precision == Precision::Int8 { self.input.div_ceil(GROUP) } else { 0 }
+    }
+}
+
+/// Borrowed rows.
+#[derive(Debug, Clone, Copy)]
+pub struct RowsView<'a> {
+    pub(crate) precision: Precision,
+    pub(crate) input: usize,
+    pub(crate) rows: usize,
+    pub(crate) words: &'a [u32],
+    pub(crate) scales: &'a [f32],
+    pub(crate) offsets: &'a [i32],
+}
+
+/// Rows that several threads write, each its own.
+pub(crate) struct SharedRows<'a> {
+    precision: Precision,
+    rows: usize,
+    words: (*mut u32, usize),
+    scales: (*mut f32, usize),
+    offsets: (*mut i32, usize),
+    borrow: PhantomData<&'a mut Rows>,
+}
+
+// SAFETY: the pointers stand for an exclusive borrow, and `row` asks its callers for different rows.
+unsafe impl Sync for SharedRows<'_> {}
+
+impl<'a> SharedRows<'a> {
+    /// # Safety
+    /// Nobody else holds this row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    pub(crate) unsafe fn row(&self, row: usize) -> RowMut<'a> {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        // SAFETY: the row is inside the vectors, which are borrowed for 'a, and the caller's alone.
+        unsafe {
+            RowMut {
+                precision: self.precision,
+                words: slice(self.words, row),
+                scales: slice(self.scales, row),
+                offsets: slice(self.offsets, row),
+            }
+        }
+    }
+}
+
+impl<'a> SharedRows<'a> {
+    /// The values of one group of a row, as a row of its own.
+    ///
+    /// # Safety
+    /// Nobody else holds this row or this group of it.
+    ///
+    /// # Panics
+    /// When there is no such row or group.
+    pub(crate) unsafe fn group(&self, row: usize, group: usize) -> RowMut<'a> {
+        let (words, per_row) = self.words;
+        let first = group * GROUP / self.precision.per_word();
+        let len = (GROUP / self.precision.per_word()).min(per_row.saturating_sub(first));
+        assert!(row < self.rows && len > 0, "group {group} of row {row}");
+        let one = usize::from(self.precision == Precision::Int8);
+        // SAFETY: the group is inside the row, which is inside the vectors; it is the caller's alone.
+        unsafe {
+            RowMut {
+                precision: self.precision,
+                words: std::slice::from_raw_parts_mut(words.add(row * per_row + first), len),
+                scales: std::slice::from_raw_parts_mut(self.scales.0.add(row * self.scales.1 + one * group), one),
+                offsets: std::slice::from_raw_parts_mut(self.offsets.0.add(row * self.offsets.1 + one * group), one),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The elements of the row are there, and nobody else's.
+unsafe fn slice<'a, T>((start, width): (*mut T, usize), row: usize) -> &'a mut [T] {
+    // SAFETY: as promised.
+    unsafe { std::slice::from_raw_parts_mut(start.add(row * width), width) }
+}
+
+/// One row to be written.
+pub(crate) struct RowMut<'a> {
+    precision: Precision,
+    words: &'a mut [u32],
+    scales: &'a mut [f32],
+    offsets: &'a mut [i32],
+}
+
+impl RowMut<'_> {
+    /// Writes the values from `at` on; `at` is a multiple of [`GROUP`]. What follows the last value within its group is
+    /// zero.
+    #[inline(always)]
+    pub(crate) fn write<S: Simd>(&mut self, s: S, at: usize, values: &[f32]) {
+        debug_assert!(at.is_multiple_of(GROUP));
+        match self.precision {
+            Precision::F32 => {
+                for (word, value) in self.words[at..].iter_mut().zip(values) {
+                    *word = value.to_bits();
+                }
+            }
+            Precision::Bf16 => {
+                let words = &mut self.words[at / 2..];
+                let end = words.len().min(values.len().div_ceil(GROUP) * GROUP / 2);
+                pack_bf16(s, values, &mut words[..end]);
+            }
+            Precision::Int8 => {
+                for (i, group) in values.chunks(GROUP).enumerate() {
+                    self.write_group(s, at / GROUP + i, group);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write_group<S: Simd>(&mut self, s: S, index: usize, values: &[f32]) {
+        let parts: [S::F32; 4] = std::array::from_fn(|i| load_part(s, values, i * LANES));
+        let largest = s.largest_magnitude(parts);
+        let inverse = s.splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let (words, _) = self.words[index * LANES..][..LANES].as_chunks_mut::<4>();
+        let mut sum = s.splat_i32(0);
+        for (part, words) in parts.into_iter().zip(words) {
+            let q = s.round(s.mul(part, inverse));
+            sum = s.add_i32(sum, q);
+            *words = bytes_to_words(s.bytes(q));
+        }
+        // Infinite or NaN where a value is: what is multiplied with it cannot look like an answer.
+        self.scales[index] = largest / 127.0;
+        self.offsets[index] = s.sum_i32(sum).wrapping_mul(-128);
+    }
+}
+
+/// Pairs of values as bf16, the first in the low half; zeros beyond the end. The words are a multiple of eight.
+#[inline(always)]
+pub(crate) fn pack_bf16<S: Simd>(s: S, values: &[f32], words: &mut [u32]) {
+    let (whole, rest) = words.as_chunks_mut::<{ LANES / 2 }>();
+    debug_assert!(rest.is_empty());
+    for (i, words) in whole.iter_mut().enumerate() {
+        let bits = s.to_bf16(load_part(s, values, i * LANES));
+        for (word, pair) in words.iter_mut().zip(bits.as_chunks::<2>().0) {
+            *word = u32::from(pair[0]) | u32::from(pair[1]) << 16;
+        }
+    }
+}
+
+#[inline(always)]
+fn bytes_to_words(bytes: [u8; LANES]) -> [u32; 4] {
+    let (quads, _) = bytes.as_chunks::<4>();
+    std::array::from_fn(|i| u32::from_le_bytes(quads[i]))
+}
+
+/// Sixteen values from `at` on, zeros beyond the end.
+#[inline(always)]
+pub(crate) fn load_part<S: Simd>(s: S, values: &[f32], at: usize) -> S::F32 {
+    let rest = values.get(at..).unwrap_or_default();
+    if let Some(whole) = rest.first_chunk() {
+        return s.load(whole);
+    }
+    let mut padded = [0.0; LANES];
+    padded[..rest.len()].copy_from_slice(rest);
+    s.load(&padded)
+}
+
+struct Convert<'a> {
+    row: RowMut<'a>,
+    values: &'a [f32],
+}
+
+impl Op for Convert<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        self.row.write(s, 0, self.values);
+    }
+}

@@ -1,0 +1,201 @@
+//! AVX2 and FMA: two vectors of eight lanes.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Simd};
+use crate::line::Line;
+
+/// AVX2 and FMA.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// # Safety
+    /// The CPU has AVX2 and FMA.
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+type F = [__m256; 2];
+type I = [__m256i; 2];
+
+/// The blocks below use intrinsics of the instruction set that the token stands for.
+macro_rules! intrinsic {
+    ($body:expr) => {
+        // SAFETY: a token exists, so the CPU has these instructions (`Avx2::new`); references keep memory valid.
+        unsafe { $body }
+    };
+}
+
+#[inline(always)]
+fn halves(line: &Line) -> [*const __m256i; 2] {
+    let start: *const __m256i = line.as_bytes().as_ptr().cast();
+    [start, start.wrapping_add(1)]
+}
+
+impl Simd for Avx2 {
+    type F32 = F;
+    type I32 = I;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> F {
+        intrinsic!([_mm256_set1_ps(x); 2])
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> F {
+        let (x, _) = x.as_chunks::<8>();
+        intrinsic!([_mm256_loadu_ps(x[0].as_ptr()), _mm256_loadu_ps(x[1].as_ptr())])
+    }
+
+    #[inline(always)]
+    fn store(self, x: F, to: &mut [f32; LANES]) {
+        let (to, _) = to.as_chunks_mut::<8>();
+        intrinsic!({
+            _mm256_storeu_ps(to[0].as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(to[1].as_mut_ptr(), x[1]);
+        });
+    }
+
+    #[inline(always)]
+    fn add(self, a: F, b: F) -> F {
+        intrinsic!([_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: F, b: F) -> F {
+        intrinsic!([_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn mul(self, a: F, b: F) -> F {
+        intrinsic!([_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn div(self, a: F, b: F) -> F {
+        intrinsic!([_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn max(self, a: F, b: F) -> F {
+        intrinsic!([_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn min(self, a: F, b: F) -> F {
+        intrinsic!([_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: F, b: F, c: F) -> F {
+        intrinsic!([_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])])
+    }
+
+    #[inline(always)]
+    fn round(self, a: F) -> I {
+        // The control word is never changed here: conversions round to nearest, halves to even.
+        intrinsic!([_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])])
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: I) -> F {
+        intrinsic!([_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])])
+    }
+
+    #[inline(always)]
+    fn pow2(self, e: I) -> F {
+        intrinsic!({
+            let bias = _mm256_set1_epi32(127);
+            let half = |e| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(e, bias)));
+            [half(e[0]), half(e[1])]
+        })
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> I {
+        intrinsic!([_mm256_set1_epi32(x); 2])
+    }
+
+    #[inline(always)]
+    fn store_i32(self, x: I, to: &mut [i32; LANES]) {
+        let (to, _) = to.as_chunks_mut::<8>();
+        intrinsic!({
+            _mm256_storeu_si256(to[0].as_mut_ptr().cast(), x[0]);
+            _mm256_storeu_si256(to[1].as_mut_ptr().cast(), x[1]);
+        });
+    }
+
+    #[inline(always)]
+    fn sum_i32(self, x: I) -> i32 {
+        let mut lanes = [0; LANES];
+        self.store_i32(x, &mut lanes);
+        lanes.iter().sum()
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: I, b: I) -> I {
+        intrinsic!([_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn bytes(self, x: I) -> [u8; LANES] {
+        let mut lanes = [0; LANES];
+        self.store_i32(x, &mut lanes);
+        lanes.map(|lane| lane as u8)
+    }
+
+    #[inline(always)]
+    fn to_bf16(self, x: F) -> [u16; LANES] {
+        intrinsic!({
+            let half = |x| {
+                let bits = _mm256_castps_si256(x);
+                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+                _mm256_srli_epi32::<16>(rounded)
+            };
+            // Packing works within halves of 128 bits; the permutation puts the lanes in order.
+            let packed = _mm256_packus_epi32(half(x[0]), half(x[1]));
+            std::mem::transmute::<__m256i, [u16; LANES]>(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed))
+        })
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, acc: F, w: &Line, x: u32) -> F {
+        intrinsic!({
+            let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+            let (first, second) =
+                (_mm256_set1_ps(f32::from_bits(x << 16)), _mm256_set1_ps(f32::from_bits(x & 0xffff_0000)));
+            let half = |acc, w| {
+                let w = _mm256_load_si256(w);
+                let acc = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(w)), first, acc);
+                _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(w, high)), second, acc)
+            };
+            let [low, upper] = halves(w);
+            [half(acc[0], low), half(acc[1], upper)]
+        })
+    }
+
+    #[inline(always)]
+    fn dot_u8(self, acc: I, w: &Line, x: u32) -> I {
+        // `maddubs` would saturate: 2 * 255 * 127 does not fit 16 bits. So the bytes are split into even and odd ones, each
+        // sixteen bits wide, and `madd` adds two exact products.
+        intrinsic!({
+            let x = _mm256_set1_epi32(x as i32);
+            let even_x = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(x));
+            let odd_x = _mm256_srai_epi16::<8>(x);
+            let low = _mm256_set1_epi16(0xff);
+            let half = |acc, w| {
+                let w = _mm256_load_si256(w);
+                let even = _mm256_madd_epi16(_mm256_and_si256(w, low), even_x);
+                let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(w), odd_x);
+                _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
+            };
+            let [first, second] = halves(w);
+            [half(acc[0], first), half(acc[1], second)]
+        })
+    }
+}

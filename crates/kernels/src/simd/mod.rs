@@ -1,0 +1,113 @@
+//! Sixteen lanes at once: what an instruction set must offer, and how code is compiled for it.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use portable::Portable;
+
+use crate::line::Line;
+
+/// Lanes of every vector: one panel is as wide.
+pub(crate) const LANES: usize = 16;
+
+/// An instruction set, as a token: whoever holds one may use it.
+///
+/// Each lane of a result depends on the same lane of the operands alone. Between instruction sets the last bit may differ
+/// where one rounds a multiplication and an addition once and another twice; integers agree exactly.
+pub(crate) trait Simd: Copy {
+    /// Sixteen f32.
+    type F32: Copy;
+    /// Sixteen i32.
+    type I32: Copy;
+
+    /// Whether 32 vectors of sixteen lanes fit the registers; otherwise about six do.
+    const WIDE: bool;
+
+    fn splat(self, x: f32) -> Self::F32;
+    fn load(self, x: &[f32; LANES]) -> Self::F32;
+    fn store(self, x: Self::F32, to: &mut [f32; LANES]);
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// To the nearest integer, halves to even. Defined for magnitudes below 2³¹.
+    fn round(self, a: Self::F32) -> Self::I32;
+    fn to_f32(self, a: Self::I32) -> Self::F32;
+    /// `2^e` for `-126 <= e <= 127`.
+    fn pow2(self, e: Self::I32) -> Self::F32;
+    fn splat_i32(self, x: i32) -> Self::I32;
+    fn store_i32(self, x: Self::I32, to: &mut [i32; LANES]);
+    /// All lanes.
+    fn sum_i32(self, x: Self::I32) -> i32;
+    fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The low byte of each lane.
+    fn bytes(self, x: Self::I32) -> [u8; LANES];
+    /// Rounded to bf16, halves to even. Not defined for NaN.
+    fn to_bf16(self, x: Self::F32) -> [u16; LANES];
+    /// `acc + w · x`, one product for each lane: `w` is a line of f32, `x` the bits of one.
+    fn dot_f32(self, acc: Self::F32, w: &Line, x: u32) -> Self::F32 {
+        self.mul_add(self.load(w.as_f32()), self.splat(f32::from_bits(x)), acc)
+    }
+    /// `acc + Σ w · x` over the two bf16 of each lane; `x` holds a pair, the first in its low half.
+    fn dot_bf16(self, acc: Self::F32, w: &Line, x: u32) -> Self::F32;
+    /// `acc + Σ w · x` over the four bytes of each lane, exact: unsigned weights, signed activations.
+    fn dot_u8(self, acc: Self::I32, w: &Line, x: u32) -> Self::I32;
+
+    /// All lanes, always in the same order.
+    #[inline(always)]
+    fn sum(self, x: Self::F32) -> f32 {
+        let mut v = [0.0; LANES];
+        self.store(x, &mut v);
+        fold(v, |a, b| a + b)
+    }
+
+    /// The largest lane; lanes that are NaN may be passed over.
+    #[inline(always)]
+    fn largest(self, x: Self::F32) -> f32 {
+        let mut v = [0.0; LANES];
+        self.store(x, &mut v);
+        fold(v, f32::max)
+    }
+
+    /// The largest magnitude of all lanes; NaN counts as the largest.
+    #[inline(always)]
+    fn largest_magnitude(self, x: [Self::F32; 4]) -> f32 {
+        let mut bits = [0; LANES];
+        for x in x {
+            let mut v = [0.0; LANES];
+            self.store(x, &mut v);
+            // Magnitudes are ordered as their bits are.
+            bits = std::array::from_fn(|i| bits[i].max(v[i].to_bits() & 0x7fff_ffff));
+        }
+        f32::from_bits(fold(bits, u32::max))
+    }
+}
+
+#[inline(always)]
+fn fold<T: Copy>(mut v: [T; LANES], f: impl Fn(T, T) -> T) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            v[i] = f(v[i], v[i + width]);
+        }
+        width /= 2;
+    }
+    v[0]
+}
+
+/// Work written once for all instruction sets. `run` must be `#[inline(always)]`, down to the last function in it.
+pub(crate) trait Op {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}

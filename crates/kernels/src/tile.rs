@@ -1,0 +1,152 @@
+//! The innermost loops: a few rows times a few panels, all sums in registers.
+//!
+//! Every output is one chain of additions over the lines of its panel, first to last. How many rows and panels are
+//! computed together, and where a chain is put down to memory and taken up again, changes no bit of it.
+#![allow(unsafe_code, clippy::needless_range_loop)]
+
+use crate::line::Line;
+use crate::panels::TILE_LINES;
+use crate::precision::Precision;
+use crate::simd::{LANES, Simd};
+
+/// Part of a product: some lines of a few panels, and the words of the rows that meet them.
+#[derive(Clone, Copy)]
+pub(crate) struct Segment<const P: usize> {
+    /// First line of each panel; `lines` of them are there (int8: with the scales of each sixteen).
+    pub(crate) panels: [*const Line; P],
+    /// Lines of weights, scales not counted; int8: a multiple of 16.
+    pub(crate) lines: usize,
+    /// First word of the first row; `lines` words are there for each row.
+    pub(crate) words: *const u32,
+    /// Words from one row to the next.
+    pub(crate) word_stride: usize,
+    /// int8: first scale and offset of the first row, one for each 16 lines.
+    pub(crate) scales: *const f32,
+    pub(crate) offsets: *const i32,
+    /// Scales from one row to the next.
+    pub(crate) scale_stride: usize,
+}
+
+impl<const P: usize> Segment<P> {
+    /// A segment of floats: `lines` of each panel, the first row's words at the start of `words`.
+    pub(crate) fn floats(panels: [*const Line; P], lines: usize, words: &[u32], word_stride: usize) -> Self {
+        let (scales, offsets) = (std::ptr::null(), std::ptr::null());
+        Self { panels, lines, words: words.as_ptr(), word_stride, scales, offsets, scale_stride: 0 }
+    }
+
+    /// The same for a later row.
+    ///
+    /// # Safety
+    /// The segment has that many rows.
+    pub(crate) unsafe fn skip(self, rows: usize) -> Self {
+        // SAFETY: rows lie one stride apart, as promised.
+        unsafe {
+            Self {
+                words: self.words.add(rows * self.word_stride),
+                scales: self.scales.add(rows * self.scale_stride),
+                offsets: self.offsets.add(rows * self.scale_stride),
+                ..self
+            }
+        }
+    }
+}
+
+/// How a line of floats meets a word. A type and not a closure: closures are not compiled for an instruction set.
+trait Dot {
+    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: u32) -> S::F32;
+}
+
+struct SingleDot;
+
+impl Dot for SingleDot {
+    #[inline(always)]
+    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: u32) -> S::F32 {
+        s.dot_f32(acc, w, x)
+    }
+}
+
+struct Bf16Dot;
+
+impl Dot for Bf16Dot {
+    #[inline(always)]
+    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: u32) -> S::F32 {
+        s.dot_bf16(acc, w, x)
+    }
+}
+
+/// `acc += x · wᵀ` for `M` rows and `P` panels.
+///
+/// # Safety
+/// The pointers of the segment are good for what its fields say, for `M` rows.
+#[inline(always)]
+pub(crate) unsafe fn tile<S: Simd, const M: usize, const P: usize>(
+    s: S,
+    precision: Precision,
+    segment: Segment<P>,
+    acc: &mut [[S::F32; P]; M],
+) {
+    // SAFETY (all): as promised by the caller.
+    match precision {
+        Precision::F32 => unsafe { floats::<S, SingleDot, M, P>(s, segment, acc) },
+        Precision::Bf16 => unsafe { floats::<S, Bf16Dot, M, P>(s, segment, acc) },
+        Precision::Int8 => unsafe { integers(s, segment, acc) },
+    }
+}
+
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn floats<S: Simd, D: Dot, const M: usize, const P: usize>(
+    s: S,
+    segment: Segment<P>,
+    acc: &mut [[S::F32; P]; M],
+) {
+    let mut sums = *acc;
+    for k in 0..segment.lines {
+        for i in 0..M {
+            // SAFETY: `k` is below `lines`, and there are `M` rows.
+            let x = unsafe { *segment.words.add(i * segment.word_stride + k) };
+            for p in 0..P {
+                // SAFETY: as above.
+                let w = unsafe { &*segment.panels[p].add(k) };
+                sums[i][p] = D::dot(s, sums[i][p], w, x);
+            }
+        }
+    }
+    *acc = sums;
+}
+
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn integers<S: Simd, const M: usize, const P: usize>(s: S, segment: Segment<P>, acc: &mut [[S::F32; P]; M]) {
+    let mut sums = *acc;
+    for group in 0..segment.lines / LANES {
+        let mut exact = [[s.splat_i32(0); P]; M];
+        for i in 0..M {
+            // SAFETY: there is an offset and a scale for each group of each row.
+            exact[i] = [s.splat_i32(unsafe { *segment.offsets.add(i * segment.scale_stride + group) }); P];
+        }
+        for k in 0..LANES {
+            for i in 0..M {
+                // SAFETY: each row has sixteen words for each group.
+                let x = unsafe { *segment.words.add(i * segment.word_stride + group * LANES + k) };
+                for p in 0..P {
+                    // SAFETY: each tile has sixteen lines before its scales.
+                    let w = unsafe { &*segment.panels[p].add(group * TILE_LINES + k) };
+                    exact[i][p] = s.dot_u8(exact[i][p], w, x);
+                }
+            }
+        }
+        for p in 0..P {
+            // SAFETY: the scales are the last line of the tile.
+            let scales = s.load(unsafe { &*segment.panels[p].add(group * TILE_LINES + LANES) }.as_f32());
+            for i in 0..M {
+                // SAFETY: as for the offsets.
+                let scale = s.splat(unsafe { *segment.scales.add(i * segment.scale_stride + group) });
+                sums[i][p] = s.mul_add(s.to_f32(exact[i][p]), s.mul(scales, scale), sums[i][p]);
+            }
+        }
+    }
+    *acc = sums;
+}
