@@ -78,11 +78,12 @@ impl CacheBuffers {
 }
 
 impl<'a> CacheBatch<'a> {
-    /// Adds a sequence whose next `rows` rows of the batch are the positions from `position` on.
+    /// Adds a sequence: `rows` of the batch are its positions from `position` on. Together, the sequences have each row once.
     ///
     /// # Panics
-    /// When the pages do not reach as far, are of another shape, or a page to be written is not the sequence's own.
-    pub fn push(&mut self, pages: impl Iterator<Item = PageRef<'a>>, rows: usize, position: usize) {
+    /// When the pages do not reach as far, are of another shape, a page to be written is not the sequence's own, or a row
+    /// is another's.
+    pub fn push(&mut self, pages: impl Iterator<Item = PageRef<'a>>, rows: Range<usize>, position: usize) {
         let first_page = self.buffers.pages.len();
         for page in pages {
             let (shape, pointer) = match page {
@@ -93,11 +94,14 @@ impl<'a> CacheBatch<'a> {
             self.buffers.pages.push(pointer);
         }
         let pages = self.buffers.pages.len() - first_page;
-        assert!(position + rows <= pages * PAGE, "{} positions in {pages} pages", position + rows);
-        let entry = Entry { rows: self.rows..self.rows + rows, position, first_page, pages };
+        let end = position + rows.len();
+        assert!(end <= pages * PAGE, "{end} positions in {pages} pages");
+        let apart = |other: &Entry| rows.end <= other.rows.start || other.rows.end <= rows.start;
+        assert!(self.buffers.sequences.iter().all(apart), "rows {rows:?} are taken");
+        let entry = Entry { rows, position, first_page, pages };
         let own = |page: usize| self.buffers.pages[first_page + page].own;
         assert!(entry.written().all(own), "positions from {position} on lie in a page that is shared");
-        self.rows += rows;
+        self.rows += entry.rows.len();
         self.buffers.sequences.push(entry);
     }
 

@@ -27,9 +27,9 @@ impl Compute {
     /// # Panics
     /// When shapes or precisions do not fit each other.
     pub fn gated_feed(&self, gate: &[Term<'_>], up: &[Term<'_>], first: usize, y: &mut Rows) {
-        let term = gate.first().expect("a product has a term");
-        let (rows, out, panels) = (term.x.rows, term.w.out(), term.w.count());
-        gate.iter().chain(up).for_each(|term| term.check(rows, out));
+        let (rows, out) = Term::shape(gate);
+        assert_eq!(Term::shape(up), (rows, out));
+        let panels = out.div_ceil(LANES);
         assert!(y.input() == out && y.len() >= first + rows, "{} rows of {}", y.len(), y.input());
         let blocks = rows.div_ceil(UNIT_ROWS);
         let y = y.shared();

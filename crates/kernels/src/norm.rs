@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::rows::{RowMut, load_part};
 use crate::simd::{LANES, Op, Simd};
+use crate::target::Matrix;
 use crate::{Compute, Rows};
 
 /// Values that are normed together before they are converted: a whole number of groups.
@@ -34,6 +35,22 @@ impl Compute {
         assert_eq!(x.len(), y.len() * width);
         self.each_row(0..y.len(), y, &|row, to| {
             self.isa().run(Plain { x: &x[row * width..][..width], to });
+        });
+    }
+
+    /// As [`Self::convert`], after `change` was applied to each row: it gets the row's index and values.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn convert_changed(&self, x: &mut [f32], y: &mut Rows, change: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+        let width = y.input();
+        assert_eq!(x.len(), y.len() * width);
+        let matrix = Matrix::new(x, width);
+        self.each_row(0..y.len(), y, &|row, to| {
+            // SAFETY: each unit takes its own row.
+            let x = unsafe { matrix.row(row) };
+            change(row, x);
+            self.isa().run(Plain { x, to });
         });
     }
 

@@ -18,7 +18,7 @@ const TOGETHER: usize = 8;
 /// `y = Σ terms`, or `y += Σ terms` with `add`.
 #[derive(Debug)]
 pub struct Product<'a> {
-    /// Summands, added in this order: the base first, then the stacked factors of the policies.
+    /// Summands, added in this order: the base first, for all rows, then the stacked factors of the policies.
     pub terms: &'a [Term<'a>],
     /// (rows, out), f32 row-major.
     pub y: &'a mut [f32],
@@ -86,9 +86,8 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(product: &'a mut Product<'_>) -> Self {
-        let first = product.terms.first().expect("a product has a term");
-        let (rows, out, panels) = (first.x.rows, first.w.out(), first.w.count());
-        product.terms.iter().for_each(|term| term.check(rows, out));
+        let (rows, out) = Term::shape(product.terms);
+        let panels = out.div_ceil(LANES);
         assert_eq!(product.y.len(), rows * out, "({rows}, {out})");
         let y = Matrix::new(product.y, out);
         Self { terms: product.terms, y, out, add: product.add, shape: Shape { rows, panels } }

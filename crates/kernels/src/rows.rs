@@ -38,6 +38,12 @@ impl Rows {
         self.offsets.resize(rows * groups, 0);
     }
 
+    /// As [`Self::resize`], for rows of another width.
+    pub fn reshape(&mut self, input: usize, rows: usize) {
+        self.input = input;
+        self.resize(rows);
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -13,20 +13,33 @@ use crate::tile::{Segment, tile};
 /// Lines of a panel in one segment: three panels of them fill half of a first-level cache.
 const SEGMENT_LINES: usize = 128;
 
-/// One summand of a product: `x · wᵀ`.
+/// One summand of a product: `x · wᵀ`, added to some of its rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Term<'a> {
     /// (rows, in)
     pub x: RowsView<'a>,
     /// (out, in)
     pub w: &'a Panels,
+    /// The row of the product that the first row of `x` is added to.
+    pub first: usize,
 }
 
 impl Term<'_> {
-    pub(crate) fn check(&self, rows: usize, out: usize) {
-        let (x, w) = (&self.x, self.w);
-        assert_eq!((x.rows, x.input, x.precision), (rows, w.input(), w.precision()), "rows, in, precision");
-        assert_eq!(w.out(), out, "out");
+    /// Rows and outputs of a product: its first term has all of them, the others some of the rows.
+    pub(crate) fn shape(terms: &[Self]) -> (usize, usize) {
+        let first = terms.first().expect("a product has a term");
+        let (rows, out) = (first.x.rows, first.w.out());
+        for Term { x, w, first } in terms {
+            assert_eq!((x.input, x.precision, w.out()), (w.input(), w.precision(), out), "in, precision, out");
+            assert!(first + x.rows <= rows, "rows {first} to {} of {rows}", first + x.rows);
+        }
+        assert_eq!(first.first, 0);
+        (rows, out)
+    }
+
+    /// Those of `rows` that this term is added to.
+    fn within(&self, rows: &Range<usize>) -> Range<usize> {
+        rows.start.max(self.first)..rows.end.min(self.first + self.x.rows)
     }
 }
 
@@ -79,11 +92,16 @@ fn columns<S: Simd, const P: usize>(
     for term in terms {
         let precision = term.w.precision();
         let lines = precision.words(term.w.input());
+        let own = term.within(&rows);
+        if own.is_empty() {
+            continue;
+        }
+        let place = Place { row: own.start - rows.start, column };
         let mut first = 0;
         while first < lines {
-            let segment = segment::<P>(term, panel, rows.start, first..(first + SEGMENT_LINES).min(lines));
+            let segment = segment::<P>(term, panel, own.start - term.first, first..(first + SEGMENT_LINES).min(lines));
             // SAFETY: the segment lies within panels and rows of the term, and the target holds these rows and columns.
-            unsafe { blocks(s, precision, segment, rows.len(), target, column, add) };
+            unsafe { blocks(s, precision, segment, own.len(), target, place, add) };
             add = true;
             first += SEGMENT_LINES;
         }
@@ -112,10 +130,17 @@ fn segment<const P: usize>(term: &Term<'_>, panel: usize, row: usize, lines: Ran
     }
 }
 
+/// Where a block begins in its target.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    column: usize,
+}
+
 /// All rows, a few at a time.
 ///
 /// # Safety
-/// The segment is good for `rows` rows, and so is the target, from `column` on.
+/// The segment is good for `rows` rows, and so is the target, from `place` on.
 #[inline(always)]
 unsafe fn blocks<S: Simd, const P: usize>(
     s: S,
@@ -123,7 +148,7 @@ unsafe fn blocks<S: Simd, const P: usize>(
     segment: Segment<P>,
     rows: usize,
     target: &Target<'_>,
-    column: usize,
+    place: Place,
     add: bool,
 ) {
     let most = if P > 3 {
@@ -137,14 +162,15 @@ unsafe fn blocks<S: Simd, const P: usize>(
     while row < rows {
         // SAFETY: `row` is below `rows`.
         let here = unsafe { segment.skip(row) };
+        let place = Place { row: place.row + row, column: place.column };
         // SAFETY (all): as many rows are left.
         row += unsafe {
             match (rows - row).min(most) {
-                8 if P <= 3 => block::<S, 8, P>(s, precision, here, target, row, column, add),
-                4..8 if P <= 3 => block::<S, 4, P>(s, precision, here, target, row, column, add),
-                3 if P <= 3 => block::<S, 3, P>(s, precision, here, target, row, column, add),
-                2 if P <= 3 => block::<S, 2, P>(s, precision, here, target, row, column, add),
-                _ => block::<S, 1, P>(s, precision, here, target, row, column, add),
+                8 if P <= 3 => block::<S, 8, P>(s, precision, here, target, place, add),
+                4..8 if P <= 3 => block::<S, 4, P>(s, precision, here, target, place, add),
+                3 if P <= 3 => block::<S, 3, P>(s, precision, here, target, place, add),
+                2 if P <= 3 => block::<S, 2, P>(s, precision, here, target, place, add),
+                _ => block::<S, 1, P>(s, precision, here, target, place, add),
             }
         };
     }
@@ -155,14 +181,12 @@ unsafe fn blocks<S: Simd, const P: usize>(
 /// # Safety
 /// As [`blocks`], for `M` rows.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one level of a loop nest, inlined")]
 unsafe fn block<S: Simd, const M: usize, const P: usize>(
     s: S,
     precision: Precision,
     segment: Segment<P>,
     target: &Target<'_>,
-    row: usize,
-    column: usize,
+    Place { row, column }: Place,
     add: bool,
 ) -> usize {
     let mut acc = [[s.splat(0.0); P]; M];
