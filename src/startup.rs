@@ -88,7 +88,8 @@ pub fn start_engine(config: &Config, base: Arc<Checkpoint>, pool: Arc<Pool>) -> 
         prefill_chunk: config.engine.prefill_chunk,
         max_context,
         promote_after: config.promote_after,
-        portable: config.engine.portable,
+        precision: config.engine.precision,
+        isa: config.engine.isa,
     };
     Engine::start(base, pool, options).map_err(|e| Failure::Engine(format!("the engine does not start: {e}")))
 }

@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tureen_engine::{Isa, Precision};
+
 pub use layers::DEFAULTS;
 pub use secret::Secret;
 
@@ -146,8 +148,10 @@ pub enum PoolWeights {
 pub struct Engine {
     /// Compute threads, at least 1.
     pub threads: usize,
-    /// Portable kernels even where the CPU could do better.
-    pub portable: bool,
+    /// Number format of weights and activations.
+    pub precision: Precision,
+    /// Instruction set of the kernels; `None` takes the widest.
+    pub isa: Option<Isa>,
     /// Bytes for KV cache and materialised soups together.
     pub memory_budget: u64,
     /// Sequences computed together.

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use tureen_engine::{Isa, Precision};
+
 use super::raw::{RawAdmin, RawBase, RawCache, RawConfig, RawEngine, RawLimits, RawLog, RawPool, RawServer};
 use super::{Base, Config, ConfigError, Engine, Limits, Log, Pool, Secret, Server};
 
@@ -55,15 +57,20 @@ fn pool(raw: RawPool) -> Pool {
 
 fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {
     let RawEngine { threads, precision, isa, memory_budget, max_batch_rows, prefill_chunk } = raw;
-    if precision != "f32" {
-        return Err(invalid("engine.precision", precision, "only \"f32\" exists so far"));
-    }
-    if isa != "auto" && isa != "portable" {
-        return Err(invalid("engine.isa", isa, "allowed are \"auto\" and \"portable\""));
-    }
+    let known = || Precision::ALL.map(|p| format!("\"{p}\"")).join(", ");
+    let precision = Precision::named(&precision)
+        .ok_or_else(|| invalid("engine.precision", &precision, &format!("allowed are {}", known())))?;
+    let here = || Isa::available().iter().map(|isa| format!("\"{}\"", isa.name())).collect::<Vec<_>>().join(", ");
+    let isa = match &*isa {
+        "auto" => None,
+        name => Some(Isa::named(name).ok_or_else(|| {
+            invalid("engine.isa", name, &format!("this CPU has {}; \"auto\" takes the widest", here()))
+        })?),
+    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Engine {
-        portable: isa == "portable",
+        precision,
+        isa,
         threads: within("engine.threads", if threads == 0 { cores } else { threads }, 1, 1024)?,
         memory_budget: bytes("engine.memory_budget", &memory_budget)?,
         max_batch_rows: within("engine.max_batch_rows", max_batch_rows, 1, 4096)?,

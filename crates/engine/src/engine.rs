@@ -6,6 +6,7 @@ use std::sync::mpsc::TrySendError;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak, mpsc};
 use std::thread::JoinHandle;
 
+use tureen_kernels::{Compute, Isa, Team};
 use tureen_soup::{Pool, Revision, Soup};
 
 use crate::budget::{Budget, Purpose};
@@ -13,12 +14,11 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::error::{EngineError, GenerationError, SubmitError};
 use crate::event::{PathChoice, SoupPath};
 use crate::generation::Generation;
-use crate::kernels::Isa;
-use crate::model::{Gates, KvCache, Mix, Model, Weights};
+use crate::model::{Gates, KvCache, Layout, Mix, Model, Weights};
 use crate::options::EngineOptions;
 use crate::sampling::{Sampler, SamplingParams, TextStream};
 use crate::scheduler::{Admitted, Command, LogitsJob, Place, Scheduler, Sequence, Served, Setup};
-use crate::soups::{Heat, Merger, NoRoom, SoupCache, State};
+use crate::soups::{Heat, Materials, Merger, NoRoom, SoupCache, State};
 use crate::stats::{Counters, EngineStats};
 
 /// Commands that may wait for the scheduler. It takes all of them before each step.
@@ -47,6 +47,7 @@ struct Inner {
     checkpoint: Arc<Checkpoint>,
     options: EngineOptions,
     model: Arc<Model>,
+    compute: Arc<Compute>,
     pool: RwLock<Arc<Pool>>,
     /// The stacked policies of every revision that something still uses.
     gates: Mutex<BTreeMap<Revision, Weak<Gates>>>,
@@ -66,7 +67,7 @@ struct Inner {
 }
 
 impl Engine {
-    /// Reads the base into memory (f32) and starts the scheduler.
+    /// Packs the base into memory and starts the scheduler.
     ///
     /// # Errors
     /// When an option makes no sense, the base cannot be read, the pool is another base's, or a thread cannot start.
@@ -76,33 +77,35 @@ impl Engine {
         let thread_error = |e: &dyn std::fmt::Display| EngineError::Thread(e.to_string());
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(options.threads)
-            .thread_name(|i| format!("tureen-compute-{i}"))
+            .thread_name(|i| format!("tureen-merge-{i}"))
             .build()
             .map_err(|e| thread_error(&e))?;
-        let threads = Arc::new(threads);
         let config = checkpoint.config().clone();
-        let read = |name: &str| -> Result<Vec<f32>, CheckpointError> {
-            Ok(checkpoint.tensor(name)?.flatten_all()?.to_vec1()?)
+        let read = |name: &str| -> Result<Option<Vec<f32>>, CheckpointError> {
+            Ok(Some(checkpoint.tensor(name)?.flatten_all()?.to_vec1()?))
         };
-        let base = Arc::new(threads.install(|| Weights::load(&config, &read))?);
-        let isa = if options.portable { Isa::PORTABLE } else { Isa::detect() };
+        let layout = Layout { config: &config, precision: options.precision };
+        let base = Arc::new(threads.install(|| Weights::load(layout, &read))?);
+        let team = Team::new(options.threads).map_err(|e| thread_error(&e))?;
+        let compute = Arc::new(Compute::new(options.isa.unwrap_or_else(Isa::detect), team));
         let eos = Arc::from(config.eos_token_ids.as_slice());
         let layers = config.num_hidden_layers;
-        let model = Arc::new(Model::new(config, isa, options.max_context));
+        let model = Arc::new(Model::new(config, options.precision, options.max_context));
         let (commands, inbox) = mpsc::sync_channel(INBOX);
         let wake = commands.clone();
         let settled = move || {
             // Full or closed: the scheduler is awake, or gone.
             let _ = wake.try_send(Command::Wake);
         };
-        let merger = Merger::start(checkpoint.clone(), base.clone(), threads.clone(), settled);
+        let materials = Materials { checkpoint: checkpoint.clone(), base: base.clone(), model: model.clone() };
+        let merger = Merger::start(materials, threads, settled);
         let merger = Arc::new(merger.map_err(|e| thread_error(&e))?);
         let budget = Budget::new(options.memory_budget);
         let counters = Arc::<Counters>::default();
         let setup = Setup {
             model: model.clone(),
             base,
-            threads,
+            compute: compute.clone(),
             counters: counters.clone(),
             max_batch_rows: options.max_batch_rows,
             prefill_chunk: options.prefill_chunk,
@@ -115,10 +118,11 @@ impl Engine {
             let _alive = alive;
             scheduler.run();
         });
-        let current = Arc::new(Gates::new(&pool, layers, isa));
+        let current = Arc::new(Gates::new(&pool, layers, options.precision));
         let inner = Inner {
             checkpoint,
             model,
+            compute,
             gates: Mutex::new(BTreeMap::from([(*pool.revision(), Arc::downgrade(&current))])),
             current_gates: Mutex::new(current),
             pool: RwLock::new(pool),
@@ -257,7 +261,7 @@ impl Engine {
     /// The instruction set of the kernels.
     #[must_use]
     pub fn isa(&self) -> &'static str {
-        self.0.model.isa().name()
+        self.0.compute.isa().name()
     }
 
     /// Ends every generation with an error and the scheduler with it. Returns when it is gone.
@@ -282,14 +286,14 @@ impl Engine {
 
 impl Inner {
     fn cache(&self, positions: usize) -> Result<KvCache, SubmitError> {
-        let (layers, width) = (self.model.config().num_hidden_layers, self.model.kv_width());
-        let needed = KvCache::bytes(layers, width, positions);
+        let shape = self.model.page_shape();
+        let needed = KvCache::bytes(shape, positions);
         let lease = self.budget.lease(Purpose::Kv, needed).or_else(|| {
             self.soups.make_room();
             self.budget.lease(Purpose::Kv, needed)
         });
         let lease = lease.ok_or_else(|| self.out_of_memory(needed))?;
-        Ok(KvCache::new(layers, width, positions, lease))
+        Ok(KvCache::new(shape, positions, lease))
     }
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<(), SubmitError> {
@@ -343,7 +347,7 @@ impl Inner {
             return gates;
         }
         known.retain(|_, gates| gates.strong_count() > 0);
-        let gates = Arc::new(Gates::new(pool, self.model.config().num_hidden_layers, self.model.isa()));
+        let gates = Arc::new(Gates::new(pool, self.model.config().num_hidden_layers, self.model.precision()));
         known.insert(*pool.revision(), Arc::downgrade(&gates));
         gates
     }

@@ -11,7 +11,6 @@ mod engine;
 mod error;
 mod event;
 mod generation;
-mod kernels;
 mod model;
 mod model_config;
 mod options;
@@ -33,6 +32,7 @@ pub use sampling::SamplingParams;
 pub use soups::SoupBackend;
 pub use stats::EngineStats;
 pub use tokenizer::{Detokenizer, Tokenizer, TokenizerError};
+pub use tureen_kernels::{Isa, Precision};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! How an engine is set up.
 
+use tureen_kernels::{Isa, Precision};
+
 /// Limits and sizes, each with its cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -17,8 +19,10 @@ pub struct EngineOptions {
     pub max_context: usize,
     /// Requests for one soup before it is merged and kept; 0 never merges what the gate can serve.
     pub promote_after: u32,
-    /// Use the portable kernels even where the CPU could do better.
-    pub portable: bool,
+    /// Number format of weights and activations.
+    pub precision: Precision,
+    /// Instruction set of the kernels; `None` takes the widest that the CPU has.
+    pub isa: Option<Isa>,
 }
 
 impl Default for EngineOptions {
@@ -31,7 +35,8 @@ impl Default for EngineOptions {
             prefill_chunk: 64,
             max_context: 2048,
             promote_after: 16,
-            portable: false,
+            precision: Precision::F32,
+            isa: None,
         }
     }
 }

@@ -15,19 +15,19 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+use tureen_kernels::{Panels, Precision};
 use tureen_soup::{LoraModule, Method, Policy, PolicyWeights, Pool, Soup};
 
-use super::matrix::Matrix;
 use super::weights::{Linear, Slot};
-use crate::kernels::Isa;
 
 /// The stacked factors of one linear layer.
 #[derive(Debug)]
-struct Stack {
+pub(super) struct Stack {
     /// (R, in), R the sum of the ranks.
-    a: Matrix,
+    pub(super) a: Panels,
     /// (out, R), scales folded in.
-    b: Matrix,
+    pub(super) b: Panels,
     /// Policy and its place among the ranks.
     blocks: Vec<(usize, Range<usize>)>,
     largest_rank: usize,
@@ -36,7 +36,6 @@ struct Stack {
 /// The stacked factors of a pool, layer by layer.
 #[derive(Debug)]
 pub(crate) struct Gates {
-    isa: Isa,
     stacks: Vec<[Option<Stack>; 7]>,
     /// For each policy, whether it changes nothing but what is stacked here.
     whole: Vec<bool>,
@@ -63,8 +62,8 @@ impl Mix {
         (!soup.is_base()).then(|| Arc::new(Self { factor, strength: soup.strength() as f32, weights }))
     }
 
-    /// Turns `z = x A*ᵀ` into what `B*ᵀ` is multiplied with. `scratch` is overwritten.
-    fn apply(&self, stack: &Stack, z: &mut [f32], scratch: &mut Vec<f32>) {
+    /// Turns `z = x A*ᵀ` into what `B*ᵀ` is multiplied with.
+    pub(super) fn apply(&self, stack: &Stack, z: &mut [f32]) {
         if !self.factor {
             for (policy, ranks) in &stack.blocks {
                 scale(&mut z[ranks.clone()], self.weights[*policy] * self.strength);
@@ -72,18 +71,17 @@ impl Mix {
             return;
         }
         // Unequal ranks are padded with zeros up to the largest.
-        scratch.clear();
-        scratch.resize(stack.largest_rank, 0.0);
+        let mut sums: SmallVec<[f32; 64]> = SmallVec::from_elem(0.0, stack.largest_rank);
         for (policy, ranks) in &stack.blocks {
             let weight = self.weights[*policy];
             if weight == 0.0 {
                 continue;
             }
-            scratch.iter_mut().zip(&z[ranks.clone()]).for_each(|(sum, z)| *sum += weight * z);
+            sums.iter_mut().zip(&z[ranks.clone()]).for_each(|(sum, z)| *sum += weight * z);
         }
         for (policy, ranks) in &stack.blocks {
             let z = &mut z[ranks.clone()];
-            z.copy_from_slice(&scratch[..z.len()]);
+            z.copy_from_slice(&sums[..z.len()]);
             scale(z, self.weights[*policy] * self.strength);
         }
     }
@@ -104,14 +102,14 @@ fn scaled(module: &LoraModule, b: f32) -> f32 {
 
 impl Gates {
     /// Stacks the LoRA policies of `pool`; full-weight policies have no factors and take no part.
-    pub(crate) fn new(pool: &Pool, layers: usize, isa: Isa) -> Self {
-        let stacks = |layer| Slot::ALL.map(|slot| Stack::new(pool, &slot.module(layer)));
+    pub(crate) fn new(pool: &Pool, layers: usize, precision: Precision) -> Self {
+        let stacks = |layer| Slot::ALL.map(|slot| Stack::new(pool, &slot.module(layer), precision));
         let modules: HashSet<String> = (0..layers).flat_map(|layer| Slot::ALL.map(|slot| slot.module(layer))).collect();
         let whole = |policy: &Policy| match policy.weights() {
             PolicyWeights::Lora(lora) => lora.modules().iter().all(|(name, m)| modules.contains(name) && is_sound(m)),
             PolicyWeights::Full(_) => false,
         };
-        Self { isa, stacks: (0..layers).map(stacks).collect(), whole: pool.policies().iter().map(whole).collect() }
+        Self { stacks: (0..layers).map(stacks).collect(), whole: pool.policies().iter().map(whole).collect() }
     }
 
     /// Whether the gate serves all that `soup` changes: a LoRA of the head, say, takes merged weights.
@@ -119,37 +117,15 @@ impl Gates {
         soup.weights().iter().zip(&self.whole).all(|(weight, whole)| *weight == 0.0 || *whole)
     }
 
-    /// Adds each row's soup to `y` (rows, out), given the layer's input `x` (rows, in). One mix for each row.
-    pub(crate) fn accumulate(
-        &self,
-        linear: Linear,
-        mixes: &[Arc<Mix>],
-        x: &[f32],
-        y: &mut [f32],
-        scratch: &mut GateScratch,
-    ) {
-        let Some(stack) = &self.stacks[linear.layer][linear.slot as usize] else { return };
-        let GateScratch { z, sums } = scratch;
-        z.clear();
-        z.resize(mixes.len() * stack.a.out(), 0.0);
-        stack.a.apply(self.isa, x, z);
-        for (mix, z) in mixes.iter().zip(z.chunks_exact_mut(stack.a.out())) {
-            mix.apply(stack, z, sums);
-        }
-        stack.b.accumulate(self.isa, z, y);
+    /// The stacked factors of one layer, where policies change it.
+    pub(super) fn stack(&self, linear: Linear) -> Option<&Stack> {
+        self.stacks[linear.layer][linear.slot as usize].as_ref()
     }
-}
-
-/// Reused between steps.
-#[derive(Debug, Default)]
-pub(crate) struct GateScratch {
-    z: Vec<f32>,
-    sums: Vec<f32>,
 }
 
 impl Stack {
     /// `None` when no policy changes `module`.
-    fn new(pool: &Pool, module: &str) -> Option<Self> {
+    fn new(pool: &Pool, module: &str, precision: Precision) -> Option<Self> {
         let found: Vec<(usize, &LoraModule)> = pool
             .policies()
             .iter()
@@ -162,7 +138,7 @@ impl Stack {
         let (_, first) = found.first()?;
         let (input, out) = (first.in_features, first.out_features);
         let ranks: usize = found.iter().map(|(_, m)| m.rank).sum();
-        let a = found.iter().flat_map(|(_, m)| m.a.iter().copied()).collect();
+        let a: Vec<f32> = found.iter().flat_map(|(_, m)| m.a.iter().copied()).collect();
         let mut b = Vec::with_capacity(out * ranks);
         for row in 0..out {
             for (_, module) in &found {
@@ -180,6 +156,7 @@ impl Stack {
             })
             .collect();
         let largest_rank = found.iter().map(|(_, m)| m.rank).max().unwrap_or(0);
-        Some(Self { a: Matrix::new(ranks, input, a, None), b: Matrix::new(out, ranks, b, None), blocks, largest_rank })
+        let (a, b) = (Panels::pack(precision, ranks, input, &a), Panels::pack(precision, out, ranks, &b));
+        Some(Self { a, b, blocks, largest_rank })
     }
 }

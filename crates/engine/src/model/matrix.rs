@@ -1,58 +1,71 @@
-//! A weight matrix as the kernels read it.
+//! Weights as the kernels read them.
 
-use crate::kernels::Isa;
+use std::sync::Arc;
 
-/// Weights of a linear layer: (out, in) row-major f32, and its bias where it has one.
+use half::bf16;
+use tureen_kernels::{Panels, Precision};
+
+/// Weights of a linear layer, packed, and its bias where it has one.
 #[derive(Debug)]
 pub(crate) struct Matrix {
-    out: usize,
-    input: usize,
-    weight: Vec<f32>,
+    panels: Arc<Panels>,
     bias: Option<Vec<f32>>,
 }
 
 impl Matrix {
     /// # Panics
-    /// When the values do not fill the shape.
-    pub(crate) fn new(out: usize, input: usize, weight: Vec<f32>, bias: Option<Vec<f32>>) -> Self {
-        assert_eq!(weight.len(), out * input);
-        assert!(bias.as_ref().is_none_or(|b| b.len() == out));
-        Self { out, input, weight, bias }
+    /// When the bias does not fit the weights.
+    pub(crate) fn new(panels: Arc<Panels>, bias: Option<Vec<f32>>) -> Self {
+        assert!(bias.as_ref().is_none_or(|b| b.len() == panels.out()));
+        Self { panels, bias }
     }
 
-    pub(crate) fn out(&self) -> usize {
-        self.out
-    }
-
-    pub(crate) fn input(&self) -> usize {
-        self.input
-    }
-
-    /// (out, in) row-major.
-    pub(crate) fn weight(&self) -> &[f32] {
-        &self.weight
+    /// (out, in)
+    pub(crate) fn panels(&self) -> &Arc<Panels> {
+        &self.panels
     }
 
     /// (out)
     pub(crate) fn bias(&self) -> Option<&[f32]> {
         self.bias.as_deref()
     }
+}
 
-    /// One row.
-    pub(crate) fn row(&self, index: usize) -> &[f32] {
-        &self.weight[index * self.input..][..self.input]
+/// One row of values for each token: bf16, but f32 where all is f32.
+#[derive(Debug)]
+pub(crate) struct Embedding {
+    width: usize,
+    values: Values,
+}
+
+#[derive(Debug)]
+enum Values {
+    F32(Vec<f32>),
+    Bf16(Vec<bf16>),
+}
+
+impl Embedding {
+    /// `weight` (vocabulary, `width`) row-major.
+    pub(crate) fn new(precision: Precision, width: usize, weight: Vec<f32>) -> Self {
+        let values = match precision {
+            Precision::F32 => Values::F32(weight),
+            Precision::Bf16 | Precision::Int8 => Values::Bf16(weight.into_iter().map(bf16::from_f32).collect()),
+        };
+        Self { width, values }
     }
 
-    /// `y (rows, out) = x (rows, in) · Wᵀ + bias`
-    pub(crate) fn apply(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
-        isa.linear(x, &self.weight, self.input, y, false);
-        if let Some(bias) = &self.bias {
-            y.chunks_exact_mut(self.out).for_each(|row| crate::kernels::add(row, bias));
+    /// Bytes of a table of `elements`.
+    pub(crate) fn bytes(precision: Precision, elements: usize) -> usize {
+        let size = if precision == Precision::F32 { size_of::<f32>() } else { size_of::<bf16>() };
+        elements * size
+    }
+
+    /// Copies a token's row.
+    pub(crate) fn read(&self, token: u32, to: &mut [f32]) {
+        let range = token as usize * self.width..(token as usize + 1) * self.width;
+        match &self.values {
+            Values::F32(values) => to.copy_from_slice(&values[range]),
+            Values::Bf16(values) => to.iter_mut().zip(&values[range]).for_each(|(to, x)| *to = x.to_f32()),
         }
-    }
-
-    /// `y += x · Wᵀ`
-    pub(crate) fn accumulate(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
-        isa.linear(x, &self.weight, self.input, y, true);
     }
 }

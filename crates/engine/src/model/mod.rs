@@ -3,11 +3,15 @@
 mod forward;
 pub(crate) mod gate;
 pub(crate) mod kv;
+mod logits;
 mod matrix;
+mod product;
 mod rope;
+mod scratch;
 pub(crate) mod weights;
 
-pub(crate) use forward::{Batch, Group, Model, Row, Scratch};
+pub(crate) use forward::{Batch, Group, Model, Row};
 pub(crate) use gate::{Gates, Mix};
 pub(crate) use kv::KvCache;
-pub(crate) use weights::Weights;
+pub(crate) use scratch::Scratch;
+pub(crate) use weights::{Layout, Weights};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use tureen_kernels::{Panels, Precision};
 
-use super::matrix::Matrix;
+use super::matrix::{Embedding, Matrix};
 use crate::model_config::ModelConfig;
 
 /// The linear layers of one decoder layer, in the order of a forward pass.
@@ -85,103 +86,112 @@ impl Layer {
 /// All parameters. Tensors that a soup leaves alone are shared with the base.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
-    pub(crate) embedding: Arc<Matrix>,
+    pub(crate) embedding: Arc<Embedding>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Arc<Vec<f32>>,
-    /// The embedding itself where they are tied.
+    /// The same values as the embedding where they are tied.
     pub(crate) head: Arc<Matrix>,
 }
 
-/// Reads one tensor by name, f32 row-major. Its shape was checked against the configuration before.
-pub(crate) trait Source<E>: Fn(&str) -> Result<Vec<f32>, E> + Sync {}
+/// Gives one tensor by name, f32 row-major; `None` leaves it as it is. Its shape was checked against the configuration.
+pub(crate) trait Source<E>: Fn(&str) -> Result<Option<Vec<f32>>, E> + Sync {}
 
-impl<E, F: Fn(&str) -> Result<Vec<f32>, E> + Sync> Source<E> for F {}
-
-/// Changes one tensor given its name, shape and values; `None` leaves it alone.
-pub(crate) trait Change<E>: Fn(&str, &[usize], &[f32]) -> Result<Option<Vec<f32>>, E> + Sync {}
-
-impl<E, F: Fn(&str, &[usize], &[f32]) -> Result<Option<Vec<f32>>, E> + Sync> Change<E> for F {}
+impl<E, F: Fn(&str) -> Result<Option<Vec<f32>>, E> + Sync> Source<E> for F {}
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
 const NORM: &str = "model.norm.weight";
 
+/// How the tensors of a model are laid out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) precision: Precision,
+}
+
+impl Layout<'_> {
+    /// Bytes that a tensor takes once it is read.
+    pub(crate) fn bytes(self, name: &str, shape: &[usize]) -> u64 {
+        let panels = |shape: &[usize]| match shape {
+            [out, input] => Panels::bytes_of(self.precision, *out, *input),
+            _ => shape.iter().product::<usize>() * size_of::<f32>(),
+        };
+        let table = Embedding::bytes(self.precision, shape.iter().product());
+        let bytes = match name {
+            EMBEDDING if self.config.tie_word_embeddings => table + panels(shape),
+            EMBEDDING => table,
+            _ => panels(shape),
+        };
+        bytes as u64
+    }
+
+    fn pack(self, [out, input]: [usize; 2], weight: &[f32]) -> Arc<Panels> {
+        Arc::new(Panels::pack(self.precision, out, input, weight))
+    }
+
+    fn head_shape(self) -> [usize; 2] {
+        [self.config.vocab_size, self.config.hidden_size]
+    }
+}
+
 impl Weights {
-    /// Reads a whole model, layers in parallel.
-    pub(crate) fn load<E: Send>(config: &ModelConfig, read: &impl Source<E>) -> Result<Self, E> {
-        let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
-        let table = |name| read(name).map(|w| Arc::new(Matrix::new(vocabulary, hidden, w, None)));
-        let layer = |index| load_layer(config, index, read);
+    /// Reads a whole model, layers in parallel. Every tensor must be there.
+    pub(crate) fn load<E: Send>(layout: Layout<'_>, read: &impl Source<E>) -> Result<Self, E> {
+        Self::read(layout, None, read)
+    }
+
+    /// These parameters with what `read` gives in their place; what it leaves alone stays shared.
+    pub(crate) fn derive<E: Send>(&self, layout: Layout<'_>, read: &impl Source<E>) -> Result<Self, E> {
+        Self::read(layout, Some(self), read)
+    }
+
+    fn read<E: Send>(layout: Layout<'_>, old: Option<&Self>, read: &impl Source<E>) -> Result<Self, E> {
+        let config = layout.config;
+        let layer = |index| read_layer(layout, index, old.map(|old| &old.layers[index]), read);
         let layers = (0..config.num_hidden_layers).into_par_iter().map(layer).collect::<Result<_, E>>()?;
-        let embedding = table(EMBEDDING)?;
-        let head = if config.tie_word_embeddings { embedding.clone() } else { table(HEAD)? };
-        Ok(Self { embedding, layers, norm: Arc::new(read(NORM)?), head })
-    }
-
-    /// These parameters with `change` applied; what it leaves alone stays shared.
-    pub(crate) fn derive<E: Send>(&self, change: &impl Change<E>) -> Result<Self, E> {
-        let layer = |(index, layer)| derive_layer(layer, index, change);
-        let layers = self.layers.par_iter().enumerate().map(layer).collect::<Result<_, E>>()?;
-        let embedding = changed_matrix(&self.embedding, EMBEDDING, None, change)?;
-        let tied = Arc::ptr_eq(&self.embedding, &self.head);
-        let head = if tied { embedding.clone() } else { changed_matrix(&self.head, HEAD, None, change)? };
-        Ok(Self { embedding, layers, norm: changed_vector(&self.norm, NORM, change)?, head })
+        let table = read(EMBEDDING)?;
+        let head = if config.tie_word_embeddings { None } else { read(HEAD)? };
+        let head = if config.tie_word_embeddings { table.as_deref() } else { head.as_deref() };
+        let head = head.map(|weight| Arc::new(Matrix::new(layout.pack(layout.head_shape(), weight), None)));
+        let embedding = table.map(|t| Arc::new(Embedding::new(layout.precision, config.hidden_size, t)));
+        Ok(Self {
+            embedding: or_old(embedding, old.map(|old| &old.embedding)),
+            layers,
+            norm: or_old(read(NORM)?.map(Arc::new), old.map(|old| &old.norm)),
+            head: or_old(head, old.map(|old| &old.head)),
+        })
     }
 }
 
-fn norms(index: usize) -> [String; 2] {
-    ["input_layernorm", "post_attention_layernorm"].map(|part| format!("model.layers.{index}.{part}.weight"))
+fn or_old<T>(new: Option<Arc<T>>, old: Option<&Arc<T>>) -> Arc<T> {
+    new.or_else(|| old.cloned()).expect("a model that is read whole has every tensor")
 }
 
-fn load_layer<E>(config: &ModelConfig, index: usize, read: &impl Source<E>) -> Result<Layer, E> {
-    let [input, post] = norms(index);
-    let linear = |slot: Slot| {
-        let (module, [out, input]) = (slot.module(index), slot.shape(config));
-        let weight = read(&format!("{module}.weight"))?;
-        let bias = slot.has_bias(config).then(|| read(&format!("{module}.bias"))).transpose()?;
-        Ok(Arc::new(Matrix::new(out, input, weight, bias)))
-    };
+fn read_layer<E>(layout: Layout<'_>, index: usize, old: Option<&Layer>, read: &impl Source<E>) -> Result<Layer, E> {
+    let norm = |part: &str| read(&format!("model.layers.{index}.{part}.weight")).map(|values| values.map(Arc::new));
+    let linear = |slot: Slot| read_linear(layout, Linear { layer: index, slot }, old.map(|old| old.linear(slot)), read);
     let [query, key, value, output, gate, up, down] = Slot::ALL.map(linear);
     Ok(Layer {
-        input_norm: Arc::new(read(&input)?),
-        post_attention_norm: Arc::new(read(&post)?),
+        input_norm: or_old(norm("input_layernorm")?, old.map(|old| &old.input_norm)),
+        post_attention_norm: or_old(norm("post_attention_layernorm")?, old.map(|old| &old.post_attention_norm)),
         linears: [query?, key?, value?, output?, gate?, up?, down?],
     })
 }
 
-fn derive_layer<E>(layer: &Layer, index: usize, change: &impl Change<E>) -> Result<Layer, E> {
-    let [input, post] = norms(index);
-    let linear = |slot: Slot| {
-        let module = slot.module(index);
-        changed_matrix(layer.linear(slot), &format!("{module}.weight"), Some(&format!("{module}.bias")), change)
-    };
-    let [query, key, value, output, gate, up, down] = Slot::ALL.map(linear);
-    Ok(Layer {
-        input_norm: changed_vector(&layer.input_norm, &input, change)?,
-        post_attention_norm: changed_vector(&layer.post_attention_norm, &post, change)?,
-        linears: [query?, key?, value?, output?, gate?, up?, down?],
-    })
-}
-
-fn changed_vector<E>(old: &Arc<Vec<f32>>, name: &str, change: &impl Change<E>) -> Result<Arc<Vec<f32>>, E> {
-    Ok(change(name, &[old.len()], old)?.map_or_else(|| old.clone(), Arc::new))
-}
-
-fn changed_matrix<E>(
-    old: &Arc<Matrix>,
-    weight_name: &str,
-    bias_name: Option<&str>,
-    change: &impl Change<E>,
+fn read_linear<E>(
+    layout: Layout<'_>,
+    linear: Linear,
+    old: Option<&Arc<Matrix>>,
+    read: &impl Source<E>,
 ) -> Result<Arc<Matrix>, E> {
-    let weight = change(weight_name, &[old.out(), old.input()], old.weight())?;
-    let bias = match (bias_name, old.bias()) {
-        (Some(name), Some(values)) => change(name, &[values.len()], values)?,
-        _ => None,
-    };
-    if weight.is_none() && bias.is_none() {
+    let Linear { layer, slot } = linear;
+    let module = slot.module(layer);
+    let weight = read(&format!("{module}.weight"))?;
+    let bias = if slot.has_bias(layout.config) { read(&format!("{module}.bias"))? } else { None };
+    if let (None, None, Some(old)) = (&weight, &bias, old) {
         return Ok(old.clone());
     }
-    let weight = weight.unwrap_or_else(|| old.weight().to_vec());
-    let bias = bias.or_else(|| old.bias().map(<[f32]>::to_vec));
-    Ok(Arc::new(Matrix::new(old.out(), old.input(), weight, bias)))
+    let panels = weight.map(|weight| layout.pack(slot.shape(layout.config), &weight));
+    let bias = bias.or_else(|| old?.bias().map(<[f32]>::to_vec));
+    Ok(Arc::new(Matrix::new(or_old(panels, old.map(|old| old.panels())), bias)))
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 
 use super::{Served, Setup};
 use crate::error::GenerationError;
-use crate::model::{Batch, Group, KvCache, Row, Scratch};
+use crate::model::{Batch, Group, KvCache, Row};
 use crate::soups::State;
 
 /// One text to compute.
@@ -35,7 +35,7 @@ impl LogitsJob {
                 State::Failed(reason) => return Err(GenerationError::Merge(reason)),
             },
         };
-        let mut scratch = Scratch::default();
+        let mut scratch = setup.model.scratch();
         let mut all = Vec::with_capacity(self.tokens.len());
         let chunk = setup.prefill_chunk;
         for start in (0..self.tokens.len()).step_by(chunk) {
@@ -49,7 +49,7 @@ impl LogitsJob {
             let groups = [Group { rows: 0..rows.len(), weights: weights.clone(), gates }];
             let batch = Batch { rows: &rows, groups: &groups };
             let (model, cache) = (&setup.model, &mut self.cache);
-            let logits = setup.threads.install(|| model.forward(&batch, &mut [cache], &mut scratch));
+            let logits = model.forward(&setup.compute, &batch, &mut [cache], &mut scratch);
             all.extend(logits.chunks_exact(model.config().vocab_size).map(<[f32]>::to_vec));
         }
         Ok(all)

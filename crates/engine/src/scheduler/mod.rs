@@ -12,6 +12,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
+use tureen_kernels::Compute;
+
 pub(crate) use logits::LogitsJob;
 pub(crate) use sequence::{Admitted, Place, Sequence, Served};
 
@@ -35,7 +37,7 @@ pub(crate) enum Command {
 pub(crate) struct Setup {
     pub(crate) model: Arc<Model>,
     pub(crate) base: Arc<Weights>,
-    pub(crate) threads: Arc<rayon::ThreadPool>,
+    pub(crate) compute: Arc<Compute>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) max_batch_rows: usize,
     pub(crate) prefill_chunk: usize,
@@ -54,12 +56,13 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     pub(crate) fn new(setup: Setup, commands: mpsc::Receiver<Command>) -> Self {
+        let scratch = setup.model.scratch();
         Self {
             setup,
             commands,
             waiting: VecDeque::new(),
             running: Vec::new(),
-            scratch: Scratch::default(),
+            scratch,
             #[cfg(test)]
             panic_next: false,
         }
@@ -144,11 +147,11 @@ impl Scheduler {
     fn compute(&mut self, plan: &plan::Plan) -> Vec<usize> {
         #[cfg(test)]
         assert!(!std::mem::take(&mut self.panic_next), "injected by a test");
-        let Setup { model, threads, counters, .. } = &self.setup;
+        let Setup { model, compute, counters, .. } = &self.setup;
         let batch = Batch { rows: &plan.rows, groups: &plan.groups };
         let mut caches: Vec<&mut KvCache> = self.running.iter_mut().map(|s| &mut s.cache).collect();
         let scratch = &mut self.scratch;
-        let logits = threads.install(|| model.forward(&batch, &mut caches, scratch));
+        let logits = model.forward(compute, &batch, &mut caches, scratch);
         let gated = plan.groups.iter().filter(|g| g.gates.is_some()).map(|g| g.rows.len() as u64).sum();
         counters.gate_tokens.fetch_add(gated, Relaxed);
         for (sequence, count) in self.running.iter_mut().zip(&plan.counts) {
@@ -167,7 +170,7 @@ impl Scheduler {
     fn contain(&mut self, plan: &plan::Plan) {
         self.setup.counters.panics.fetch_add(1, Relaxed);
         tracing::error!(rows = plan.rows.len(), "a step crashed; its requests were ended");
-        self.scratch = Scratch::default();
+        self.scratch = self.setup.model.scratch();
         let mut index = 0;
         self.running.retain(|sequence| {
             index += 1;

@@ -10,8 +10,8 @@ use std::time::Instant;
 use tureen_soup::{Pool, Soup, merge};
 
 use super::cell::{SoupCell, State};
-use crate::checkpoint::Checkpoint;
-use crate::model::Weights;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::model::{Layout, Model, Weights};
 
 /// Merges that may wait.
 const QUEUE: usize = 256;
@@ -26,8 +26,24 @@ pub(super) struct Job {
 /// Merges soups one after the other, tensors in parallel.
 pub(crate) struct Merger {
     jobs: mpsc::SyncSender<Job>,
-    checkpoint: Arc<Checkpoint>,
+    materials: Materials,
     counts: Arc<Counts>,
+}
+
+/// What a soup is made from.
+#[derive(Clone)]
+pub(crate) struct Materials {
+    /// The base's own values: merged weights are rounded once, from these.
+    pub(crate) checkpoint: Arc<Checkpoint>,
+    /// The packed base, for what a soup leaves alone.
+    pub(crate) base: Arc<Weights>,
+    pub(crate) model: Arc<Model>,
+}
+
+impl Materials {
+    fn layout(&self) -> Layout<'_> {
+        Layout { config: self.model.config(), precision: self.model.precision() }
+    }
 }
 
 /// What the merger has done.
@@ -41,19 +57,18 @@ pub(crate) struct Counts {
 impl Merger {
     /// Starts the thread. `settled` is called after each merge.
     pub(crate) fn start(
-        checkpoint: Arc<Checkpoint>,
-        base: Arc<Weights>,
-        threads: Arc<rayon::ThreadPool>,
+        materials: Materials,
+        threads: rayon::ThreadPool,
         settled: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, work) = mpsc::sync_channel::<Job>(QUEUE);
         let counts = Arc::<Counts>::default();
-        let counted = counts.clone();
+        let (counted, from) = (counts.clone(), materials.clone());
         std::thread::Builder::new().name("tureen-merger".into()).spawn(move || {
             while let Ok(Job { pool, soup, cell }) = work.recv() {
                 let Some(cell) = cell.upgrade() else { continue };
                 let begun = Instant::now();
-                let state = merged(&base, &pool, &soup, &threads);
+                let state = merged(&from, &pool, &soup, &threads);
                 let failed = matches!(state, State::Failed(_));
                 counted.merges.fetch_add(1, Ordering::Relaxed);
                 counted.failures.fetch_add(failed.into(), Ordering::Relaxed);
@@ -62,13 +77,13 @@ impl Merger {
                 settled();
             }
         })?;
-        Ok(Self { jobs, checkpoint, counts })
+        Ok(Self { jobs, materials, counts })
     }
 
-    /// Bytes of the tensors that `soup` changes, as f32.
+    /// Bytes of the tensors that `soup` changes, packed.
     pub(super) fn bytes(&self, pool: &Pool, soup: &Soup) -> u64 {
-        let elements = |name: &String| self.checkpoint.shape(name).map_or(0, |s| s.iter().product::<usize>());
-        merge::touched(pool, soup).iter().map(|name| (elements(name) * size_of::<f32>()) as u64).sum()
+        let shape = |name: &String| self.materials.checkpoint.shape(name).unwrap_or_default();
+        merge::touched(pool, soup).iter().map(|name| self.materials.layout().bytes(name, &shape(name))).sum()
     }
 
     pub(super) fn send(&self, job: Job) {
@@ -87,15 +102,32 @@ impl Merger {
     }
 }
 
-fn merged(base: &Weights, pool: &Pool, soup: &Soup, threads: &rayon::ThreadPool) -> State {
+fn merged(from: &Materials, pool: &Pool, soup: &Soup, threads: &rayon::ThreadPool) -> State {
     let touched: HashSet<String> = merge::touched(pool, soup).into_iter().collect();
-    let change = |name: &str, shape: &[usize], values: &[f32]| {
-        if touched.contains(name) { merge::tensor(pool, soup, name, shape, values) } else { Ok(None) }
+    let read = |name: &str| -> Result<Option<Vec<f32>>, MergeFailure> {
+        if !touched.contains(name) {
+            return Ok(None);
+        }
+        let base = from.checkpoint.tensor(name)?;
+        let values: Vec<f32> = base.flatten_all()?.to_vec1()?;
+        let merged = merge::tensor(pool, soup, name, base.dims(), &values)?;
+        Ok(Some(merged.unwrap_or(values)))
     };
-    let work = || threads.install(|| base.derive(&change));
+    let work = || threads.install(|| from.base.derive(from.layout(), &read));
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(weights)) => State::Ready(Arc::new(weights)),
         Ok(Err(error)) => State::Failed(error.to_string()),
         Err(_) => State::Failed("the merge crashed".into()),
     }
+}
+
+/// Why a soup was not merged.
+#[derive(Debug, thiserror::Error)]
+enum MergeFailure {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    #[error(transparent)]
+    Merge(#[from] merge::MergeError),
 }

@@ -8,4 +8,4 @@ mod merger;
 pub use backend::SoupBackend;
 pub(crate) use cache::{Heat, NoRoom, SoupCache};
 pub(crate) use cell::{SoupCell, State};
-pub(crate) use merger::Merger;
+pub(crate) use merger::{Materials, Merger};

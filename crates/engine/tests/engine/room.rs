@@ -5,20 +5,20 @@ use tureen_soup::Method;
 
 use crate::common::{Fixture, events, options, prompt, refused, run, sampled, until};
 
-/// Bytes of one token in the KV cache of the tiny base: 2 layers, keys and values, 2 heads of 16, f32.
-const TOKEN: u64 = 2 * 2 * 2 * 16 * 4;
+/// Bytes of one page in the KV cache of the tiny base: 16 tokens, 2 layers, keys and values, 2 heads of 16, f32.
+const PAGE: u64 = 16 * 2 * 2 * 2 * 16 * 4;
 
 #[test]
 fn a_sequence_that_does_not_fit_is_refused_with_the_sum() {
     let fixture = Fixture::new();
-    let engine = fixture.engine_with(EngineOptions { memory_budget: 100 * TOKEN, ..options() });
+    let engine = fixture.engine_with(EngineOptions { memory_budget: 6 * PAGE, ..options() });
     let soup = fixture.soup("", Method::Exact);
     let submit = |length| engine.submit(fixture.submission(&prompt(length, 1), &soup, sampled(1, 30)));
-    let expected = SubmitError::OutOfMemory { needed: 101 * TOKEN, used: 0, budget: 100 * TOKEN };
+    let expected = SubmitError::OutOfMemory { needed: 7 * PAGE, used: 0, budget: 6 * PAGE };
     assert_eq!(refused(submit(71)), expected);
     let first = submit(60).unwrap();
     let busy = refused(submit(60));
-    assert_eq!(busy, SubmitError::OutOfMemory { needed: 90 * TOKEN, used: 90 * TOKEN, budget: 100 * TOKEN });
+    assert_eq!(busy, SubmitError::OutOfMemory { needed: 6 * PAGE, used: 6 * PAGE, budget: 6 * PAGE });
     assert_eq!(events(first).len(), 31);
     until(&engine, "the lease comes back", |s| s.memory_used_bytes == 0);
     assert_eq!(events(submit(60).unwrap()).len(), 31);
@@ -27,7 +27,7 @@ fn a_sequence_that_does_not_fit_is_refused_with_the_sum() {
 #[test]
 fn a_soup_that_does_not_fit_is_refused_and_the_gate_goes_on() {
     let fixture = Fixture::new();
-    let options = EngineOptions { memory_budget: 100 * TOKEN, promote_after: 1, ..options() };
+    let options = EngineOptions { memory_budget: 6 * PAGE, promote_after: 1, ..options() };
     let engine = fixture.engine_with(options);
     let merged = fixture.soup("concise=0.5,friendly=0.5", Method::Ties);
     let result = engine.submit(fixture.submission(&prompt(5, 1), &merged, sampled(1, 2)));

@@ -112,7 +112,7 @@ fn portable_kernels_agree() {
     let fixture = Fixture::new();
     let soup = fixture.soup(WISH, Method::Exact);
     let tokens = prompt(70, 6);
-    let options = tureen_engine::EngineOptions { portable: true, ..Default::default() };
+    let options = tureen_engine::EngineOptions { isa: Some(tureen_engine::Isa::PORTABLE), ..Default::default() };
     let portable = fixture.engine_with(options).logits(&soup, Gate, &tokens).unwrap();
     let fast = fixture.engine().logits(&soup, Gate, &tokens).unwrap();
     let wide: Vec<Vec<f64>> = fast.iter().map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect();
