@@ -2,13 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
-use std::ops::Range;
 
 use crate::math::silu_mul;
 use crate::precision::GROUP;
-use crate::rows::{SharedRows, load_part};
+use crate::rows::{RowMut, load_part};
 use crate::simd::{LANES, Op, Simd};
-use crate::strip::{Term, strip};
+use crate::strip::{Strip, Term};
 use crate::target::Matrix;
 use crate::{Compute, Rows};
 
@@ -38,49 +37,43 @@ impl Compute {
             let (panels, rows) = (panel..(panel + UNIT_PANELS).min(panels), row..(row + UNIT_ROWS).min(rows));
             let columns = panels.start * LANES..(panels.end * LANES).min(out);
             SCRATCH.with_borrow_mut(|scratch| {
-                self.isa().run(Feed { terms: [gate, up], panels, rows, columns, first, y: &y, scratch });
+                scratch.resize(2 * UNIT_ROWS * GROUP, 0.0);
+                let (first_half, second_half) = scratch.split_at_mut(UNIT_ROWS * GROUP);
+                for (terms, values) in [gate, up].into_iter().zip([&mut *first_half, &mut *second_half]) {
+                    let matrix = Matrix::new(&mut values[..rows.len() * GROUP], GROUP);
+                    // SAFETY: the only part of this matrix.
+                    let target = &unsafe { matrix.part(0..rows.len(), 0..columns.len()) };
+                    self.isa().run(Strip { terms, panels: panels.clone(), rows: rows.clone(), target, add: false });
+                }
+                for (i, row) in rows.enumerate() {
+                    // SAFETY: units of the same rows write different groups, and those of one group different rows: each
+                    // group of each row is written by one unit.
+                    let to = unsafe { y.group(first + row, columns.start / GROUP) };
+                    let values = i * GROUP..i * GROUP + columns.len();
+                    self.isa().run(Combine { gate: &first_half[values.clone()], up: &second_half[values], to });
+                }
             });
         });
     }
 }
 
-struct Feed<'a> {
-    terms: [&'a [Term<'a>]; 2],
-    panels: Range<usize>,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    first: usize,
-    y: &'a SharedRows<'a>,
-    scratch: &'a mut Vec<f32>,
+/// `silu(gate) ∘ up` of one group of one row.
+struct Combine<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    to: RowMut<'a>,
 }
 
-impl Op for Feed<'_> {
+impl Op for Combine<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (rows, width) = (self.rows.len(), self.columns.len());
-        self.scratch.resize(2 * UNIT_ROWS * GROUP, 0.0);
-        let (gate, up) = self.scratch.split_at_mut(UNIT_ROWS * GROUP);
-        for (terms, values) in self.terms.into_iter().zip([&mut *gate, &mut *up]) {
-            let matrix = Matrix::new(&mut values[..rows * GROUP], GROUP);
-            // SAFETY: the only part of this matrix.
-            let target = unsafe { matrix.part(0..rows, 0..width) };
-            strip(s, terms, self.panels.clone(), self.rows.clone(), &target, false);
+    fn run<S: Simd>(mut self, s: S) {
+        let mut products = [0.0; GROUP];
+        for (i, product) in products.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let (gate, up) = (load_part(s, self.gate, i * LANES), load_part(s, self.up, i * LANES));
+            s.store(silu_mul(s, gate, up), product);
         }
-        for (i, row) in self.rows.clone().enumerate() {
-            let gate = &mut gate[i * GROUP..][..GROUP];
-            for at in (0..width).step_by(LANES) {
-                let product =
-                    silu_mul(s, load_part(s, &gate[..width], at), load_part(s, &up[i * GROUP..][..width], at));
-                let mut lanes = [0.0; LANES];
-                s.store(product, &mut lanes);
-                let len = (width - at).min(LANES);
-                gate[at..at + len].copy_from_slice(&lanes[..len]);
-            }
-            // SAFETY: units of the same rows write different groups, and those of one group different rows: each group of
-            // each row is written by one unit.
-            unsafe { self.y.group(self.first + row, self.columns.start / GROUP) }.write(s, 0, &gate[..width]);
-        }
+        self.to.write(s, 0, &products[..self.gate.len()]);
     }
 }

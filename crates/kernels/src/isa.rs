@@ -76,11 +76,13 @@ impl Isa {
     pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
         match self.0 {
             Kind::Portable => op.run(Portable),
-            // SAFETY (all): these kinds are made by `available` alone, after it saw every feature named at the function.
+            // SAFETY: this kind is made by `available` alone, after it saw every feature named at the function.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { run_avx2(op) },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Vnni => unsafe { run_avx512_vnni(op) },
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Bf16 => unsafe { run_avx512_bf16(op) },
         }

@@ -28,6 +28,9 @@ mod target;
 mod team;
 mod tile;
 
+#[cfg(test)]
+mod tests;
+
 pub use cache::{CacheBatch, CacheBuffers, PageRef};
 pub use compute::Compute;
 pub use isa::Isa;

@@ -14,7 +14,7 @@
 //! dot product. Sixteen lines are a tile of AMX, byte for byte. Inputs and outputs are padded with zeros.
 
 use crate::line::{Line, Lines};
-use crate::precision::{GROUP, Precision};
+use crate::precision::{GROUP, Precision, SMALLEST};
 use crate::simd::LANES;
 
 /// Lines of one int8 tile with its scales.
@@ -132,9 +132,10 @@ fn pack_panel(precision: Precision, rows: &[f32], input: usize, lines: &mut [Lin
 
 fn pack_int8(row: &[f32], lane: usize, lines: &mut [Line]) {
     for (tile, group) in lines.chunks_exact_mut(TILE_LINES).zip(row.chunks(GROUP)) {
-        let largest = group.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
+        // Magnitudes are ordered as their bits are, and NaN is the largest: it shows in the scale, as infinities do.
+        let largest = f32::from_bits(group.iter().fold(0, |m, w| m.max(w.abs().to_bits())));
         let scale = largest / 127.0;
-        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let inverse = if largest >= SMALLEST { 1.0 / scale } else { 0.0 };
         let byte = |i: usize| {
             let q = (group.get(i).unwrap_or(&0.0) * inverse).round_ties_even().clamp(-127.0, 127.0);
             (q as i8 as u8) ^ 0x80

@@ -16,6 +16,9 @@ pub enum Precision {
 /// Inputs that share a scale in int8.
 pub const GROUP: usize = 64;
 
+/// A group of int8 whose largest magnitude is smaller is taken for zero: its scale has no reciprocal.
+pub(crate) const SMALLEST: f32 = 1e-36;
+
 impl Precision {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];

@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use crate::Compute;
-use crate::simd::{LANES, Op, Simd};
-use crate::strip::{Term, strip};
-use crate::target::{Matrix, Target};
+use crate::simd::LANES;
+use crate::strip::{Strip, Term};
+use crate::target::Matrix;
 
 /// Panels of one unit of work.
 const UNIT_PANELS: usize = 6;
@@ -99,22 +99,5 @@ impl<'a> Job<'a> {
         // SAFETY: units are disjoint blocks of rows and panels, and each is computed once.
         let target = unsafe { self.y.part(rows.clone(), columns) };
         compute.isa().run(Strip { terms: self.terms, panels, rows, target: &target, add: self.add });
-    }
-}
-
-struct Strip<'a> {
-    terms: &'a [Term<'a>],
-    panels: Range<usize>,
-    rows: Range<usize>,
-    target: &'a Target<'a>,
-    add: bool,
-}
-
-impl Op for Strip<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        strip(s, self.terms, self.panels, self.rows, self.target, self.add);
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::Isa;
-use crate::precision::{GROUP, Precision};
+use crate::precision::{GROUP, Precision, SMALLEST};
 use crate::simd::{LANES, Op, Simd};
 
 /// Rows of activations, (rows, in), in the precision of the weights that they meet.
@@ -237,7 +237,7 @@ impl RowMut<'_> {
     fn write_group<S: Simd>(&mut self, s: S, index: usize, values: &[f32]) {
         let parts: [S::F32; 4] = std::array::from_fn(|i| load_part(s, values, i * LANES));
         let largest = s.largest_magnitude(parts);
-        let inverse = s.splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let inverse = s.splat(if largest >= SMALLEST { 127.0 / largest } else { 0.0 });
         let (words, _) = self.words[index * LANES..][..LANES].as_chunks_mut::<4>();
         let mut sum = s.splat_i32(0);
         for (part, words) in parts.into_iter().zip(words) {

@@ -92,7 +92,7 @@ fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32]) {
 /// `lines` points to the keys of a head, its values behind them, and nobody else uses them.
 unsafe fn write(shape: PageShape, lines: *mut u32, slot: usize, key: &[f32], value: &[f32]) {
     let values = shape.key_lines() * LANES;
-    // SAFETY (all): lanes and lines are within those of one head.
+    // SAFETY: lanes and lines are within those of one head.
     unsafe {
         match shape.precision {
             Precision::F32 => {

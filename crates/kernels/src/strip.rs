@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::panels::{Panels, TILE_LINES};
 use crate::precision::Precision;
 use crate::rows::RowsView;
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Op, Simd};
 use crate::target::Target;
 use crate::tile::{Segment, tile};
 
@@ -43,70 +43,65 @@ impl Term<'_> {
     }
 }
 
-/// Computes `Σ terms` for these panels and rows. With `add` it is added to what the target holds.
+/// `Σ terms` for some panels and rows. With `add` it is added to what the target holds.
 ///
 /// The terms were checked; the target's first element is that of the first panel and first row.
-#[inline(always)]
-pub(crate) fn strip<S: Simd>(
-    s: S,
-    terms: &[Term<'_>],
-    panels: Range<usize>,
-    rows: Range<usize>,
-    target: &Target<'_>,
-    add: bool,
-) {
-    let mut at = panels.start;
-    while at < panels.end {
-        let column = (at - panels.start) * LANES;
-        let left = panels.end - at;
-        at += if rows.len() == 1 {
-            match (S::WIDE, left) {
-                (true, 6..) => columns::<S, 6>(s, terms, at, rows.clone(), target, column, add),
-                (_, 3..) => columns::<S, 3>(s, terms, at, rows.clone(), target, column, add),
-                (_, 2) => columns::<S, 2>(s, terms, at, rows.clone(), target, column, add),
-                _ => columns::<S, 1>(s, terms, at, rows.clone(), target, column, add),
+pub(crate) struct Strip<'a> {
+    pub(crate) terms: &'a [Term<'a>],
+    pub(crate) panels: Range<usize>,
+    pub(crate) rows: Range<usize>,
+    pub(crate) target: &'a Target<'a>,
+    pub(crate) add: bool,
+}
+
+impl Op for Strip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut at = self.panels.start;
+        while at < self.panels.end {
+            let (one, left) = (self.rows.len() == 1, self.panels.end - at);
+            at += match (S::WIDE, left) {
+                (true, 6..) if one => self.columns::<S, 6>(s, at),
+                (true, 3..) => self.columns::<S, 3>(s, at),
+                (true, 2) => self.columns::<S, 2>(s, at),
+                (false, 3..) if one => self.columns::<S, 3>(s, at),
+                (false, 2) if one => self.columns::<S, 2>(s, at),
+                _ => self.columns::<S, 1>(s, at),
             }
-        } else {
-            match (S::WIDE, left) {
-                (true, 3..) => columns::<S, 3>(s, terms, at, rows.clone(), target, column, add),
-                (true, 2) => columns::<S, 2>(s, terms, at, rows.clone(), target, column, add),
-                _ => columns::<S, 1>(s, terms, at, rows.clone(), target, column, add),
-            }
-        };
+        }
     }
 }
 
-/// `P` panels from `panel` on; tells how many they were.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one level of a loop nest, inlined")]
-fn columns<S: Simd, const P: usize>(
-    s: S,
-    terms: &[Term<'_>],
-    panel: usize,
-    rows: Range<usize>,
-    target: &Target<'_>,
-    column: usize,
-    add: bool,
-) -> usize {
-    let mut add = add;
-    for term in terms {
-        let precision = term.w.precision();
-        let lines = precision.words(term.w.input());
-        let own = term.within(&rows);
-        if own.is_empty() {
-            continue;
-        }
-        let place = Place { row: own.start - rows.start, column };
-        let mut first = 0;
-        while first < lines {
-            let segment = segment::<P>(term, panel, own.start - term.first, first..(first + SEGMENT_LINES).min(lines));
-            // SAFETY: the segment lies within panels and rows of the term, and the target holds these rows and columns.
-            unsafe { blocks(s, precision, segment, own.len(), target, place, add) };
+impl Strip<'_> {
+    /// `P` panels from `panel` on; tells how many they were.
+    #[inline(always)]
+    fn columns<S: Simd, const P: usize>(&self, s: S, panel: usize) -> usize {
+        let column = (panel - self.panels.start) * LANES;
+        let mut add = self.add;
+        for term in self.terms {
+            let precision = term.w.precision();
+            let lines = precision.words(term.w.input());
+            let own = term.within(&self.rows);
+            if own.is_empty() {
+                continue;
+            }
+            let mut place = Place { target: self.target, row: own.start - self.rows.start, column, add };
+            let mut first = 0;
+            // A term without inputs is a zero that has to be written all the same.
+            while first < lines || !place.add {
+                let lines = first..(first + SEGMENT_LINES).min(lines);
+                let segment = segment::<P>(term, panel, own.start - term.first, lines);
+                // SAFETY: the segment lies within panels and rows of the term; the target holds these rows and columns.
+                unsafe { blocks(s, precision, segment, own.len(), place) };
+                place.add = true;
+                first += SEGMENT_LINES;
+            }
             add = true;
-            first += SEGMENT_LINES;
         }
+        P
     }
-    P
 }
 
 #[inline(always)]
@@ -130,11 +125,13 @@ fn segment<const P: usize>(term: &Term<'_>, panel: usize, row: usize, lines: Ran
     }
 }
 
-/// Where a block begins in its target.
+/// Where a block begins in its target, and whether it is added there.
 #[derive(Clone, Copy)]
-struct Place {
+struct Place<'a> {
+    target: &'a Target<'a>,
     row: usize,
     column: usize,
+    add: bool,
 }
 
 /// All rows, a few at a time.
@@ -147,9 +144,7 @@ unsafe fn blocks<S: Simd, const P: usize>(
     precision: Precision,
     segment: Segment<P>,
     rows: usize,
-    target: &Target<'_>,
-    place: Place,
-    add: bool,
+    place: Place<'_>,
 ) {
     let most = if P > 3 {
         1
@@ -162,15 +157,15 @@ unsafe fn blocks<S: Simd, const P: usize>(
     while row < rows {
         // SAFETY: `row` is below `rows`.
         let here = unsafe { segment.skip(row) };
-        let place = Place { row: place.row + row, column: place.column };
-        // SAFETY (all): as many rows are left.
+        let place = Place { row: place.row + row, ..place };
+        // SAFETY: as many rows are left.
         row += unsafe {
             match (rows - row).min(most) {
-                8 if P <= 3 => block::<S, 8, P>(s, precision, here, target, place, add),
-                4..8 if P <= 3 => block::<S, 4, P>(s, precision, here, target, place, add),
-                3 if P <= 3 => block::<S, 3, P>(s, precision, here, target, place, add),
-                2 if P <= 3 => block::<S, 2, P>(s, precision, here, target, place, add),
-                _ => block::<S, 1, P>(s, precision, here, target, place, add),
+                8 if P <= 3 => block::<S, 8, P>(s, precision, here, place),
+                4..8 if P <= 3 => block::<S, 4, P>(s, precision, here, place),
+                3 if P <= 3 => block::<S, 3, P>(s, precision, here, place),
+                2 if P <= 3 => block::<S, 2, P>(s, precision, here, place),
+                _ => block::<S, 1, P>(s, precision, here, place),
             }
         };
     }
@@ -185,9 +180,7 @@ unsafe fn block<S: Simd, const M: usize, const P: usize>(
     s: S,
     precision: Precision,
     segment: Segment<P>,
-    target: &Target<'_>,
-    Place { row, column }: Place,
-    add: bool,
+    Place { target, row, column, add }: Place<'_>,
 ) -> usize {
     let mut acc = [[s.splat(0.0); P]; M];
     if add {

@@ -84,7 +84,7 @@ impl Team {
     /// # Panics
     /// When a unit panicked, after all others are done; or with more than a million units.
     pub fn run(&self, units: usize, work: &(dyn Fn(usize) + Sync)) {
-        if units <= 1 || self.workers.is_empty() {
+        if units <= 1 {
             (0..units).for_each(work);
             return;
         }

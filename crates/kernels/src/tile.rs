@@ -85,11 +85,13 @@ pub(crate) unsafe fn tile<S: Simd, const M: usize, const P: usize>(
     segment: Segment<P>,
     acc: &mut [[S::F32; P]; M],
 ) {
-    // SAFETY (all): as promised by the caller.
-    match precision {
-        Precision::F32 => unsafe { floats::<S, SingleDot, M, P>(s, segment, acc) },
-        Precision::Bf16 => unsafe { floats::<S, Bf16Dot, M, P>(s, segment, acc) },
-        Precision::Int8 => unsafe { integers(s, segment, acc) },
+    // SAFETY: as promised by the caller.
+    unsafe {
+        match precision {
+            Precision::F32 => floats::<S, SingleDot, M, P>(s, segment, acc),
+            Precision::Bf16 => floats::<S, Bf16Dot, M, P>(s, segment, acc),
+            Precision::Int8 => integers(s, segment, acc),
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Simd for Avx2 {
     fn sum_i32(self, x: I) -> i32 {
         let mut lanes = [0; LANES];
         self.store_i32(x, &mut lanes);
-        lanes.iter().sum()
+        lanes.into_iter().fold(0, i32::wrapping_add)
     }
 
     #[inline(always)]
@@ -155,7 +155,10 @@ impl Simd for Avx2 {
                 let bits = _mm256_castps_si256(x);
                 let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
                 let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-                _mm256_srli_epi32::<16>(rounded)
+                let quiet = _mm256_or_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x40_0000)));
+                let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
+                let chosen = _mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, nan);
+                _mm256_srli_epi32::<16>(_mm256_castps_si256(chosen))
             };
             // Packing works within halves of 128 bits; the permutation puts the lanes in order.
             let packed = _mm256_packus_epi32(half(x[0]), half(x[1]));

@@ -124,12 +124,14 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     #[inline(always)]
     fn to_bf16(self, x: __m512) -> [u16; LANES] {
-        // The instruction for this flushes denormals; three operations keep the promise of the trait.
+        // The instruction for this flushes denormals; a few operations keep the promise of the trait.
         intrinsic!({
             let bits = _mm512_castps_si512(x);
             let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
             let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-            std::mem::transmute::<__m256i, [u16; LANES]>(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded)))
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+            let chosen = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x40_0000));
+            std::mem::transmute::<__m256i, [u16; LANES]>(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(chosen)))
         })
     }
 
@@ -138,8 +140,8 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         intrinsic!({
             let (w, x) = (_mm512_load_si512(w.as_bytes().as_ptr().cast()), _mm512_set1_epi32(x as i32));
             if BF16 {
-                let (w, x): (__m512bh, __m512bh) = (std::mem::transmute(w), std::mem::transmute(x));
-                return _mm512_dpbf16_ps(acc, w, x);
+                let pairs = |v| std::mem::transmute::<__m512i, __m512bh>(v);
+                return _mm512_dpbf16_ps(acc, pairs(w), pairs(x));
             }
             let high = _mm512_set1_epi32(0xffff_0000_u32 as i32);
             let first = |v| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(v));

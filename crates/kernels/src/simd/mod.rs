@@ -48,12 +48,12 @@ pub(crate) trait Simd: Copy {
     fn pow2(self, e: Self::I32) -> Self::F32;
     fn splat_i32(self, x: i32) -> Self::I32;
     fn store_i32(self, x: Self::I32, to: &mut [i32; LANES]);
-    /// All lanes.
+    /// All lanes, wrapping.
     fn sum_i32(self, x: Self::I32) -> i32;
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// The low byte of each lane.
     fn bytes(self, x: Self::I32) -> [u8; LANES];
-    /// Rounded to bf16, halves to even. Not defined for NaN.
+    /// Rounded to bf16, halves to even. NaN stays NaN.
     fn to_bf16(self, x: Self::F32) -> [u16; LANES];
     /// `acc + w · x`, one product for each lane: `w` is a line of f32, `x` the bits of one.
     fn dot_f32(self, acc: Self::F32, w: &Line, x: u32) -> Self::F32 {

@@ -101,12 +101,12 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn sum_i32(self, x: Self::I32) -> i32 {
-        x.iter().sum()
+        x.into_iter().fold(0, i32::wrapping_add)
     }
 
     #[inline(always)]
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
-        std::array::from_fn(|i| a[i] + b[i])
+        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
     }
 
     #[inline(always)]
@@ -118,6 +118,9 @@ impl Simd for Portable {
     fn to_bf16(self, x: Self::F32) -> [u16; LANES] {
         each(x, |x| {
             let bits = x.to_bits();
+            if x.is_nan() {
+                return (bits >> 16) as u16 | 0x40;
+            }
             (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
         })
     }

@@ -1,0 +1,51 @@
+//! Every instruction set of this machine against f64 oracles that share no code with the kernels.
+
+mod attention;
+mod elementwise;
+mod exact;
+mod invariance;
+mod likelihood;
+mod non_finite;
+mod products;
+mod team;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{Compute, Isa, Precision, Rows, Team};
+
+/// Uniform in -1..1.
+fn random(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// Kernels of `isa` on a team of `threads`.
+fn compute(isa: Isa, threads: usize) -> Compute {
+    Compute::new(isa, Team::new(threads).expect("threads"))
+}
+
+/// One for each instruction set; Miri's interpreter has the portable one alone.
+fn every_isa() -> Vec<Compute> {
+    let sets = if cfg!(miri) { vec![Isa::PORTABLE] } else { Isa::available() };
+    sets.into_iter().map(|isa| compute(isa, 2)).collect()
+}
+
+/// `values`, (rows, in), as activations.
+fn rows(isa: Isa, precision: Precision, input: usize, values: &[f32]) -> Rows {
+    let mut rows = Rows::new(precision, input);
+    rows.resize(values.len() / input);
+    for (i, row) in values.chunks(input).enumerate() {
+        rows.set(isa, i, row);
+    }
+    rows
+}
+
+/// What `precision` makes of a value; int8 depends on neighbours, so its error is part of each test's bound.
+fn rounded(precision: Precision, x: f32) -> f64 {
+    if precision == Precision::Bf16 { half::bf16::from_f32(x).to_f64() } else { f64::from(x) }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
