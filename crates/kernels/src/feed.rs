@@ -39,11 +39,15 @@ impl Compute {
             SCRATCH.with_borrow_mut(|scratch| {
                 scratch.resize(2 * UNIT_ROWS * GROUP, 0.0);
                 let (first_half, second_half) = scratch.split_at_mut(UNIT_ROWS * GROUP);
-                for (terms, values) in [gate, up].into_iter().zip([&mut *first_half, &mut *second_half]) {
+                // Units are dealt in turn, so this is most often right.
+                let after = (unit + self.team().threads()) / blocks * UNIT_PANELS;
+                let gates = (gate, &mut *first_half, (up[0].w, panels.start));
+                for (terms, values, then) in [gates, (up, &mut *second_half, (gate[0].w, after))] {
                     let matrix = Matrix::new(&mut values[..rows.len() * GROUP], GROUP);
                     // SAFETY: the only part of this matrix.
                     let target = &unsafe { matrix.part(0..rows.len(), 0..columns.len()) };
-                    self.isa().run(Strip { terms, panels: panels.clone(), rows: rows.clone(), target, add: false });
+                    let (panels, rows) = (panels.clone(), rows.clone());
+                    self.isa().run(Strip { terms, panels, rows, target, add: false, then });
                 }
                 for (i, row) in rows.enumerate() {
                     // SAFETY: units of the same rows write different groups, and those of one group different rows: each

@@ -98,6 +98,9 @@ impl<'a> Job<'a> {
         let columns = panels.start * LANES..(panels.end * LANES).min(self.out);
         // SAFETY: units are disjoint blocks of rows and panels, and each is computed once.
         let target = unsafe { self.y.part(rows.clone(), columns) };
-        compute.isa().run(Strip { terms: self.terms, panels, rows, target: &target, add: self.add });
+        // Units are dealt in turn, so this is most often right.
+        let (then, _) = self.shape.unit(unit + compute.team().threads());
+        let then = (self.terms[0].w, then.start);
+        compute.isa().run(Strip { terms: self.terms, panels, rows, target: &target, add: self.add, then });
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::line::Line;
 use crate::panels::{Panels, TILE_LINES};
 use crate::precision::Precision;
 use crate::rows::RowsView;
@@ -10,8 +11,11 @@ use crate::simd::{LANES, Op, Simd};
 use crate::target::Target;
 use crate::tile::{Segment, tile};
 
-/// Lines of a panel in one segment: three panels of them fill half of a first-level cache.
-const SEGMENT_LINES: usize = 128;
+/// Most lines of a panel in one segment: three panels of them fill half of a first-level cache.
+const SEGMENT_LINES: usize = 160;
+
+/// Where one block of rows meets each weight once, the CPU fetches them well by itself, but for the start of a panel.
+const START: usize = 3;
 
 /// One summand of a product: `x · wᵀ`, added to some of its rows.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +56,8 @@ pub(crate) struct Strip<'a> {
     pub(crate) rows: Range<usize>,
     pub(crate) target: &'a Target<'a>,
     pub(crate) add: bool,
+    /// Where this thread will probably go on: a matrix and its panel.
+    pub(crate) then: (&'a Panels, usize),
 }
 
 impl Op for Strip<'_> {
@@ -87,20 +93,36 @@ impl Strip<'_> {
             if own.is_empty() {
                 continue;
             }
+            let blocks_of_rows = own.len().div_ceil(most::<S, P>(precision));
+            let step = if blocks_of_rows == 1 { lines } else { lines.div_ceil(lines.div_ceil(SEGMENT_LINES).max(1)) };
+            let step = step.next_multiple_of(LANES).max(LANES);
             let mut place = Place { target: self.target, row: own.start - self.rows.start, column, add };
             let mut first = 0;
             // A term without inputs is a zero that has to be written all the same.
             while first < lines || !place.add {
-                let lines = first..(first + SEGMENT_LINES).min(lines);
-                let segment = segment::<P>(term, panel, own.start - term.first, lines);
+                let mut segment = segment::<P>(term, panel, own.start - term.first, first..(first + step).min(lines));
+                segment.next = self.next(term, panel, (first + step < lines).then_some(first + step));
+                segment.pace = if blocks_of_rows == 1 { START } else { TILE_LINES.div_ceil(blocks_of_rows) };
                 // SAFETY: the segment lies within panels and rows of the term; the target holds these rows and columns.
                 unsafe { blocks(s, precision, segment, own.len(), place) };
                 place.add = true;
-                first += SEGMENT_LINES;
+                first += step;
             }
             add = true;
         }
         P
+    }
+
+    /// What comes after a segment of `P` panels: more of them, the panels behind them, or the next unit.
+    #[inline(always)]
+    fn next<const P: usize>(&self, term: &Term<'_>, panel: usize, line: Option<usize>) -> [*const Line; P] {
+        let (w, panel, line) = match line {
+            Some(line) if term.w.precision() == Precision::Int8 => (term.w, panel, line / LANES * TILE_LINES),
+            Some(line) => (term.w, panel, line),
+            None if panel + P < self.panels.end => (self.terms[0].w, panel + P, 0),
+            None => (self.then.0, self.then.1, 0),
+        };
+        std::array::from_fn(|p| w.panel((panel + p).min(w.count() - 1)).as_ptr().wrapping_add(line))
     }
 }
 
@@ -122,6 +144,8 @@ fn segment<const P: usize>(term: &Term<'_>, panel: usize, row: usize, lines: Ran
         scales: term.x.scales[row * groups + group..].as_ptr(),
         offsets: term.x.offsets[row * groups + group..].as_ptr(),
         scale_stride: groups,
+        next: panels,
+        pace: 0,
     }
 }
 
@@ -132,6 +156,16 @@ struct Place<'a> {
     row: usize,
     column: usize,
     add: bool,
+}
+
+/// Rows of a block: what the registers hold.
+#[inline(always)]
+fn most<S: Simd, const P: usize>(precision: Precision) -> usize {
+    match precision {
+        _ if P > 3 => 1,
+        Precision::F32 | Precision::Bf16 if S::WIDE => 8,
+        _ => 4,
+    }
 }
 
 /// All rows, a few at a time.
@@ -146,17 +180,13 @@ unsafe fn blocks<S: Simd, const P: usize>(
     rows: usize,
     place: Place<'_>,
 ) {
-    let most = if P > 3 {
-        1
-    } else if S::WIDE && precision != Precision::Int8 {
-        8
-    } else {
-        4
-    };
+    let most = most::<S, P>(precision);
     let mut row = 0;
     while row < rows {
         // SAFETY: `row` is below `rows`.
-        let here = unsafe { segment.skip(row) };
+        let mut here = unsafe { segment.skip(row) };
+        // Each block fetches its share.
+        here.next = here.next.map(|line| line.wrapping_add(row / most * segment.pace * segment.lines.div_ceil(LANES)));
         let place = Place { row: place.row + row, ..place };
         // SAFETY: as many rows are left.
         row += unsafe {

@@ -25,13 +25,27 @@ pub(crate) struct Segment<const P: usize> {
     pub(crate) offsets: *const i32,
     /// Scales from one row to the next.
     pub(crate) scale_stride: usize,
+    /// What will be needed next, fetched meanwhile: `pace` lines of each panel for every sixteen that are multiplied.
+    pub(crate) next: [*const Line; P],
+    pub(crate) pace: usize,
 }
 
 impl<const P: usize> Segment<P> {
     /// A segment of floats: `lines` of each panel, the first row's words at the start of `words`.
     pub(crate) fn floats(panels: [*const Line; P], lines: usize, words: &[u32], word_stride: usize) -> Self {
         let (scales, offsets) = (std::ptr::null(), std::ptr::null());
-        Self { panels, lines, words: words.as_ptr(), word_stride, scales, offsets, scale_stride: 0 }
+        let (words, next) = (words.as_ptr(), panels);
+        Self { panels, lines, words, word_stride, scales, offsets, scale_stride: 0, next, pace: 0 }
+    }
+
+    /// Fetches what belongs to the sixteen lines of `group`.
+    #[inline(always)]
+    fn fetch<S: Simd>(&self, s: S, group: usize) {
+        for next in self.next {
+            for line in group * self.pace..(group + 1) * self.pace {
+                s.fetch(next.wrapping_add(line));
+            }
+        }
     }
 
     /// The same for a later row.
@@ -105,6 +119,9 @@ unsafe fn floats<S: Simd, D: Dot, const M: usize, const P: usize>(
 ) {
     let mut sums = *acc;
     for k in 0..segment.lines {
+        if M > 2 && k % LANES == 0 {
+            segment.fetch(s, k / LANES);
+        }
         for i in 0..M {
             // SAFETY: `k` is below `lines`, and there are `M` rows.
             let x = unsafe { *segment.words.add(i * segment.word_stride + k) };
@@ -124,6 +141,9 @@ unsafe fn floats<S: Simd, D: Dot, const M: usize, const P: usize>(
 unsafe fn integers<S: Simd, const M: usize, const P: usize>(s: S, segment: Segment<P>, acc: &mut [[S::F32; P]; M]) {
     let mut sums = *acc;
     for group in 0..segment.lines / LANES {
+        if M > 2 {
+            segment.fetch(s, group);
+        }
         let mut exact = [[s.splat_i32(0); P]; M];
         for i in 0..M {
             // SAFETY: there is an offset and a scale for each group of each row.

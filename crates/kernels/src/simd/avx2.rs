@@ -41,6 +41,11 @@ impl Simd for Avx2 {
     const WIDE: bool = false;
 
     #[inline(always)]
+    fn fetch(self, line: *const Line) {
+        intrinsic!(_mm_prefetch::<_MM_HINT_T1>(line.cast()));
+    }
+
+    #[inline(always)]
     fn splat(self, x: f32) -> F {
         intrinsic!([_mm256_set1_ps(x); 2])
     }

@@ -32,6 +32,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     const WIDE: bool = true;
 
     #[inline(always)]
+    fn fetch(self, line: *const Line) {
+        intrinsic!(_mm_prefetch::<_MM_HINT_T1>(line.cast()));
+    }
+
+    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         intrinsic!(_mm512_set1_ps(x))
     }

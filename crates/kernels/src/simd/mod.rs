@@ -64,6 +64,10 @@ pub(crate) trait Simd: Copy {
     /// `acc + Σ w · x` over the four bytes of each lane, exact: unsigned weights, signed activations.
     fn dot_u8(self, acc: Self::I32, w: &Line, x: u32) -> Self::I32;
 
+    /// Asks for a line to be brought to the second-level cache. Any address is good: nothing is read.
+    #[inline(always)]
+    fn fetch(self, _line: *const Line) {}
+
     /// All lanes, always in the same order.
     #[inline(always)]
     fn sum(self, x: Self::F32) -> f32 {
