@@ -19,10 +19,6 @@ impl Line {
         &self.0
     }
 
-    pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8; 64] {
-        &mut self.0
-    }
-
     #[inline(always)]
     pub(crate) fn as_u32(&self) -> &[u32; 16] {
         // SAFETY: as large and more than as aligned; any bits are a u32.

@@ -13,8 +13,10 @@
 //! One line is multiplied with one word of an activation row, broadcast: that is an FMA, a bf16 pair product or a VNNI
 //! dot product. Sixteen lines are a tile of AMX, byte for byte. Inputs and outputs are padded with zeros.
 
+use crate::Isa;
 use crate::line::{Line, Lines};
-use crate::precision::{GROUP, Precision, SMALLEST};
+use crate::pack::Pack;
+use crate::precision::Precision;
 use crate::simd::LANES;
 
 /// Lines of one int8 tile with its scales.
@@ -40,15 +42,20 @@ impl Panels {
     pub fn pack(precision: Precision, out: usize, input: usize, weight: &[f32]) -> Self {
         assert_eq!(weight.len(), out * input, "({out}, {input})");
         let mut packed = Self::zero(precision, out, input);
-        let per_panel = packed.lines_per_panel();
-        let panels = packed.lines.as_mut_slice().chunks_exact_mut(per_panel.max(1));
-        for (lines, rows) in panels.zip(weight.chunks(LANES * input.max(1))) {
-            pack_panel(precision, rows, input, lines);
+        let isa = Isa::detect();
+        for (lines, rows) in packed.panels_mut().zip(weight.chunks(LANES * input.max(1))) {
+            isa.run(Pack { precision, rows, input, lines });
         }
         packed
     }
 
-    fn zero(precision: Precision, out: usize, input: usize) -> Self {
+    /// The lines of each panel.
+    pub(crate) fn panels_mut(&mut self) -> impl Iterator<Item = &mut [Line]> {
+        let per_panel = self.lines_per_panel().max(1);
+        self.lines.as_mut_slice().chunks_exact_mut(per_panel)
+    }
+
+    pub(crate) fn zero(precision: Precision, out: usize, input: usize) -> Self {
         let words = precision.words(input);
         let per_panel = if precision == Precision::Int8 { words / 16 * TILE_LINES } else { words };
         Self { precision, out, input, lines: Lines::new(out.div_ceil(LANES) * per_panel) }
@@ -98,52 +105,5 @@ impl Panels {
 
     fn lines_per_panel(&self) -> usize {
         self.lines.as_slice().len() / self.count().max(1)
-    }
-}
-
-/// Packs up to 16 rows of `input` values.
-fn pack_panel(precision: Precision, rows: &[f32], input: usize, lines: &mut [Line]) {
-    for (lane, row) in rows.chunks_exact(input).enumerate() {
-        match precision {
-            Precision::F32 => {
-                for (line, w) in lines.iter_mut().zip(row) {
-                    line.as_u32_mut()[lane] = w.to_bits();
-                }
-            }
-            Precision::Bf16 => {
-                for (line, pair) in lines.iter_mut().zip(row.chunks(2)) {
-                    let bits = |i: usize| pair.get(i).map_or(0, |w| u32::from(half::bf16::from_f32(*w).to_bits()));
-                    line.as_u32_mut()[lane] = bits(0) | bits(1) << 16;
-                }
-            }
-            Precision::Int8 => pack_int8(row, lane, lines),
-        }
-    }
-    if precision == Precision::Int8 {
-        // Outputs that do not exist: zero is stored as 128 too, their scale is zero.
-        let present = rows.len() / input.max(1);
-        for tile in lines.chunks_exact_mut(TILE_LINES) {
-            for line in &mut tile[..TILE_LINES - 1] {
-                line.as_u32_mut()[present..].fill(0x8080_8080);
-            }
-        }
-    }
-}
-
-fn pack_int8(row: &[f32], lane: usize, lines: &mut [Line]) {
-    for (tile, group) in lines.chunks_exact_mut(TILE_LINES).zip(row.chunks(GROUP)) {
-        // Magnitudes are ordered as their bits are, and NaN is the largest: it shows in the scale, as infinities do.
-        let largest = f32::from_bits(group.iter().fold(0, |m, w| m.max(w.abs().to_bits())));
-        let scale = largest / 127.0;
-        let inverse = if largest >= SMALLEST { 1.0 / scale } else { 0.0 };
-        let byte = |i: usize| {
-            let q = (group.get(i).unwrap_or(&0.0) * inverse).round_ties_even().clamp(-127.0, 127.0);
-            (q as i8 as u8) ^ 0x80
-        };
-        let (scales, lines) = tile.split_last_mut().expect("a tile has its scales");
-        for (k, line) in lines.iter_mut().enumerate() {
-            line.as_bytes_mut()[4 * lane..][..4].copy_from_slice(&[0, 1, 2, 3].map(|i| byte(4 * k + i)));
-        }
-        scales.as_u32_mut()[lane] = scale.to_bits();
     }
 }

@@ -3,6 +3,7 @@
 mod attention;
 mod elementwise;
 mod exact;
+mod fold;
 mod invariance;
 mod likelihood;
 mod non_finite;
