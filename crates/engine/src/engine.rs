@@ -10,7 +10,7 @@ use tureen_kernels::{Compute, Isa, Team};
 use tureen_soup::{Pool, Revision, Soup};
 
 use crate::budget::{Budget, Purpose};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::Checkpoint;
 use crate::error::{EngineError, GenerationError, SubmitError};
 use crate::event::{PathChoice, SoupPath};
 use crate::generation::Generation;
@@ -81,11 +81,8 @@ impl Engine {
             .build()
             .map_err(|e| thread_error(&e))?;
         let config = checkpoint.config().clone();
-        let read = |name: &str| -> Result<Option<Vec<f32>>, CheckpointError> {
-            Ok(Some(checkpoint.tensor(name)?.flatten_all()?.to_vec1()?))
-        };
         let layout = Layout { config: &config, precision: options.precision };
-        let base = Arc::new(threads.install(|| Weights::load(layout, &read))?);
+        let base = Arc::new(threads.install(|| Weights::load(layout, &*checkpoint))?);
         let team = Team::new(options.threads).map_err(|e| thread_error(&e))?;
         let compute = Arc::new(Compute::new(options.isa.unwrap_or_else(Isa::detect), team));
         let eos = Arc::from(config.eos_token_ids.as_slice());
@@ -97,7 +94,8 @@ impl Engine {
             // Full or closed: the scheduler is awake, or gone.
             let _ = wake.try_send(Command::Wake);
         };
-        let materials = Materials { checkpoint: checkpoint.clone(), base: base.clone(), model: model.clone() };
+        let isa = compute.isa();
+        let materials = Materials { checkpoint: checkpoint.clone(), base: base.clone(), model: model.clone(), isa };
         let merger = Merger::start(materials, threads, settled);
         let merger = Arc::new(merger.map_err(|e| thread_error(&e))?);
         let budget = Budget::new(options.memory_budget);

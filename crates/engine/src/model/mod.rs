@@ -14,4 +14,4 @@ pub(crate) use forward::{Batch, Group, Model, Row};
 pub(crate) use gate::{Gates, Mix};
 pub(crate) use kv::KvCache;
 pub(crate) use scratch::Scratch;
-pub(crate) use weights::{Layout, Weights};
+pub(crate) use weights::{Layout, Source, Weights};

@@ -93,10 +93,18 @@ pub(crate) struct Weights {
     pub(crate) head: Arc<Matrix>,
 }
 
-/// Gives one tensor by name, f32 row-major; `None` leaves it as it is. Its shape was checked against the configuration.
-pub(crate) trait Source<E>: Fn(&str) -> Result<Option<Vec<f32>>, E> + Sync {}
+/// Where tensors come from. `None` leaves one as it is. Shapes were checked against the configuration before.
+pub(crate) trait Source: Sync {
+    type Error: Send;
 
-impl<E, F: Fn(&str) -> Result<Option<Vec<f32>>, E> + Sync> Source<E> for F {}
+    /// One tensor by name, f32 row-major.
+    fn values(&self, name: &str) -> Result<Option<Vec<f32>>, Self::Error>;
+
+    /// The weights (out, in) of one linear layer, packed.
+    fn panels(&self, name: &str, layout: Layout<'_>, shape: [usize; 2]) -> Result<Option<Arc<Panels>>, Self::Error> {
+        Ok(self.values(name)?.map(|weight| layout.pack(shape, &weight)))
+    }
+}
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
@@ -125,7 +133,7 @@ impl Layout<'_> {
         bytes as u64
     }
 
-    fn pack(self, [out, input]: [usize; 2], weight: &[f32]) -> Arc<Panels> {
+    pub(crate) fn pack(self, [out, input]: [usize; 2], weight: &[f32]) -> Arc<Panels> {
         Arc::new(Panels::pack(self.precision, out, input, weight))
     }
 
@@ -136,28 +144,28 @@ impl Layout<'_> {
 
 impl Weights {
     /// Reads a whole model, layers in parallel. Every tensor must be there.
-    pub(crate) fn load<E: Send>(layout: Layout<'_>, read: &impl Source<E>) -> Result<Self, E> {
-        Self::read(layout, None, read)
+    pub(crate) fn load<S: Source>(layout: Layout<'_>, source: &S) -> Result<Self, S::Error> {
+        Self::read(layout, None, source)
     }
 
-    /// These parameters with what `read` gives in their place; what it leaves alone stays shared.
-    pub(crate) fn derive<E: Send>(&self, layout: Layout<'_>, read: &impl Source<E>) -> Result<Self, E> {
-        Self::read(layout, Some(self), read)
+    /// These parameters with what `source` gives in their place; what it leaves alone stays shared.
+    pub(crate) fn derive<S: Source>(&self, layout: Layout<'_>, source: &S) -> Result<Self, S::Error> {
+        Self::read(layout, Some(self), source)
     }
 
-    fn read<E: Send>(layout: Layout<'_>, old: Option<&Self>, read: &impl Source<E>) -> Result<Self, E> {
+    fn read<S: Source>(layout: Layout<'_>, old: Option<&Self>, source: &S) -> Result<Self, S::Error> {
         let config = layout.config;
-        let layer = |index| read_layer(layout, index, old.map(|old| &old.layers[index]), read);
-        let layers = (0..config.num_hidden_layers).into_par_iter().map(layer).collect::<Result<_, E>>()?;
-        let table = read(EMBEDDING)?;
-        let head = if config.tie_word_embeddings { None } else { read(HEAD)? };
+        let layer = |index| read_layer(layout, index, old.map(|old| &old.layers[index]), source);
+        let layers = (0..config.num_hidden_layers).into_par_iter().map(layer).collect::<Result<_, S::Error>>()?;
+        let table = source.values(EMBEDDING)?;
+        let head = if config.tie_word_embeddings { None } else { source.values(HEAD)? };
         let head = if config.tie_word_embeddings { table.as_deref() } else { head.as_deref() };
         let head = head.map(|weight| Arc::new(Matrix::new(layout.pack(layout.head_shape(), weight), None)));
         let embedding = table.map(|t| Arc::new(Embedding::new(layout.precision, config.hidden_size, t)));
         Ok(Self {
             embedding: or_old(embedding, old.map(|old| &old.embedding)),
             layers,
-            norm: or_old(read(NORM)?.map(Arc::new), old.map(|old| &old.norm)),
+            norm: or_old(source.values(NORM)?.map(Arc::new), old.map(|old| &old.norm)),
             head: or_old(head, old.map(|old| &old.head)),
         })
     }
@@ -167,9 +175,13 @@ fn or_old<T>(new: Option<Arc<T>>, old: Option<&Arc<T>>) -> Arc<T> {
     new.or_else(|| old.cloned()).expect("a model that is read whole has every tensor")
 }
 
-fn read_layer<E>(layout: Layout<'_>, index: usize, old: Option<&Layer>, read: &impl Source<E>) -> Result<Layer, E> {
-    let norm = |part: &str| read(&format!("model.layers.{index}.{part}.weight")).map(|values| values.map(Arc::new));
-    let linear = |slot: Slot| read_linear(layout, Linear { layer: index, slot }, old.map(|old| old.linear(slot)), read);
+fn read_layer<S: Source>(layout: Layout<'_>, index: usize, old: Option<&Layer>, source: &S) -> Result<Layer, S::Error> {
+    let norm = |part: &str| {
+        let values = source.values(&format!("model.layers.{index}.{part}.weight"))?;
+        Ok(values.map(Arc::new))
+    };
+    let linear =
+        |slot: Slot| read_linear(layout, Linear { layer: index, slot }, old.map(|old| old.linear(slot)), source);
     let [query, key, value, output, gate, up, down] = Slot::ALL.map(linear);
     Ok(Layer {
         input_norm: or_old(norm("input_layernorm")?, old.map(|old| &old.input_norm)),
@@ -178,20 +190,19 @@ fn read_layer<E>(layout: Layout<'_>, index: usize, old: Option<&Layer>, read: &i
     })
 }
 
-fn read_linear<E>(
+fn read_linear<S: Source>(
     layout: Layout<'_>,
     linear: Linear,
     old: Option<&Arc<Matrix>>,
-    read: &impl Source<E>,
-) -> Result<Arc<Matrix>, E> {
+    source: &S,
+) -> Result<Arc<Matrix>, S::Error> {
     let Linear { layer, slot } = linear;
     let module = slot.module(layer);
-    let weight = read(&format!("{module}.weight"))?;
-    let bias = if slot.has_bias(layout.config) { read(&format!("{module}.bias"))? } else { None };
-    if let (None, None, Some(old)) = (&weight, &bias, old) {
+    let panels = source.panels(&format!("{module}.weight"), layout, slot.shape(layout.config))?;
+    let bias = if slot.has_bias(layout.config) { source.values(&format!("{module}.bias"))? } else { None };
+    if let (None, None, Some(old)) = (&panels, &bias, old) {
         return Ok(old.clone());
     }
-    let panels = weight.map(|weight| layout.pack(slot.shape(layout.config), &weight));
     let bias = bias.or_else(|| old?.bias().map(<[f32]>::to_vec));
     Ok(Arc::new(Matrix::new(or_old(panels, old.map(|old| old.panels())), bias)))
 }

@@ -1,16 +1,17 @@
 //! The thread that merges soups, beside the scheduler: a merge never holds up a step.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, TrySendError};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use tureen_kernels::Isa;
 use tureen_soup::{Pool, Soup, merge};
 
 use super::cell::{SoupCell, State};
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use super::merging::Merging;
+use crate::checkpoint::Checkpoint;
 use crate::model::{Layout, Model, Weights};
 
 /// Merges that may wait.
@@ -38,6 +39,7 @@ pub(crate) struct Materials {
     /// The packed base, for what a soup leaves alone.
     pub(crate) base: Arc<Weights>,
     pub(crate) model: Arc<Model>,
+    pub(crate) isa: Isa,
 }
 
 impl Materials {
@@ -103,31 +105,13 @@ impl Merger {
 }
 
 fn merged(from: &Materials, pool: &Pool, soup: &Soup, threads: &rayon::ThreadPool) -> State {
-    let touched: HashSet<String> = merge::touched(pool, soup).into_iter().collect();
-    let read = |name: &str| -> Result<Option<Vec<f32>>, MergeFailure> {
-        if !touched.contains(name) {
-            return Ok(None);
-        }
-        let base = from.checkpoint.tensor(name)?;
-        let values: Vec<f32> = base.flatten_all()?.to_vec1()?;
-        let merged = merge::tensor(pool, soup, name, base.dims(), &values)?;
-        Ok(Some(merged.unwrap_or(values)))
+    let work = || {
+        let source = Merging::new(from, pool, soup);
+        threads.install(|| from.base.derive(from.layout(), &source))
     };
-    let work = || threads.install(|| from.base.derive(from.layout(), &read));
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(weights)) => State::Ready(Arc::new(weights)),
         Ok(Err(error)) => State::Failed(error.to_string()),
         Err(_) => State::Failed("the merge crashed".into()),
     }
-}
-
-/// Why a soup was not merged.
-#[derive(Debug, thiserror::Error)]
-enum MergeFailure {
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
-    #[error(transparent)]
-    Merge(#[from] merge::MergeError),
 }

@@ -4,6 +4,7 @@ mod backend;
 mod cache;
 mod cell;
 mod merger;
+mod merging;
 
 pub use backend::SoupBackend;
 pub(crate) use cache::{Heat, NoRoom, SoupCache};

@@ -10,6 +10,7 @@ mod common;
 mod generate;
 mod golden;
 mod oracle;
+mod precision;
 mod promotion;
 mod reload;
 mod room;

@@ -1,0 +1,77 @@
+//! The tensors of one soup.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tureen_kernels::{Change, Panels, Precision};
+use tureen_soup::merge::{self, MergeError, PeftAdapter};
+use tureen_soup::{Pool, Soup};
+
+use super::merger::Materials;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::model::{Layout, Source};
+
+impl Source for Checkpoint {
+    type Error = CheckpointError;
+
+    fn values(&self, name: &str) -> Result<Option<Vec<f32>>, CheckpointError> {
+        Ok(Some(self.tensor(name)?.flatten_all()?.to_vec1()?))
+    }
+}
+
+/// What a soup changes, tensor by tensor.
+///
+/// In f32, and for changes that are not of low rank, a tensor is summed in f64 and rounded once. Where weights are rounded
+/// to fewer bits anyway, low-rank changes are folded in f32 while the weights are packed: one pass, many times faster.
+pub(super) struct Merging<'a> {
+    from: &'a Materials,
+    pool: &'a Pool,
+    soup: &'a Soup,
+    touched: HashSet<String>,
+    low_rank: Option<PeftAdapter>,
+}
+
+impl<'a> Merging<'a> {
+    pub(super) fn new(from: &'a Materials, pool: &'a Pool, soup: &'a Soup) -> Self {
+        let narrow = from.model.precision() != Precision::F32;
+        let low_rank = if narrow { merge::as_peft(pool, soup).ok() } else { None };
+        let touched = merge::touched(pool, soup).into_iter().collect();
+        Self { from, pool, soup, touched, low_rank }
+    }
+}
+
+impl Source for Merging<'_> {
+    type Error = MergeFailure;
+
+    fn values(&self, name: &str) -> Result<Option<Vec<f32>>, MergeFailure> {
+        if !self.touched.contains(name) {
+            return Ok(None);
+        }
+        let base = self.from.checkpoint.tensor(name)?;
+        let values: Vec<f32> = base.flatten_all()?.to_vec1()?;
+        let merged = merge::tensor(self.pool, self.soup, name, base.dims(), &values)?;
+        Ok(Some(merged.unwrap_or(values)))
+    }
+
+    fn panels(&self, name: &str, layout: Layout<'_>, shape: [usize; 2]) -> Result<Option<Arc<Panels>>, MergeFailure> {
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        let Some((a, b, ..)) = self.low_rank.as_ref().and_then(|soup| soup.adapter().modules.get(module)) else {
+            return Ok(self.values(name)?.map(|weight| layout.pack(shape, &weight)));
+        };
+        let mut weight: Vec<f32> = self.from.checkpoint.tensor(name)?.flatten_all()?.to_vec1()?;
+        let folded = Panels::fold(self.from.isa, layout.precision, shape, &mut weight, Change { a, b });
+        let folded = folded.ok_or_else(|| MergeError::NotFinite { name: name.to_owned() })?;
+        Ok(Some(Arc::new(folded)))
+    }
+}
+
+/// Why a soup was not merged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MergeFailure {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+}
