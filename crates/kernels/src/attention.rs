@@ -17,10 +17,14 @@ use crate::tile::{Segment, tile};
 
 /// Rows of one sequence in one unit of work.
 const UNIT_ROWS: usize = 8;
+/// Pages that are fetched ahead: as many as are scored together.
+const AHEAD: usize = 4;
 
 /// Scratch of one thread.
 #[derive(Debug, Default)]
 struct Scratch {
+    /// (pages), where this head's keys are, its values behind them
+    keys: Vec<*const Line>,
     /// (queries, words of a query)
     queries: Vec<u32>,
     /// (queries, positions)
@@ -51,14 +55,19 @@ impl Compute {
         assert!(width.is_multiple_of(kv_width), "{width} over {kv_width}");
         let blocks: usize = batch.sequences().iter().map(|e| e.rows.len().div_ceil(UNIT_ROWS)).sum();
         let matrix = Matrix::new(y, width);
-        self.team().run(blocks * shape.heads, &|unit| {
+        let units = blocks * shape.heads;
+        let head = |unit: usize| Head { layer, head: unit % shape.heads, group: width / kv_width };
+        self.team().run(units, &|unit| {
             let (entry, rows) = block(batch.sequences(), unit / shape.heads);
-            let head = Head { layer, head: unit % shape.heads, group: width / kv_width };
+            // Units are dealt in turn, so this is most often right.
+            let next = Some(unit + self.team().threads()).filter(|next| *next < units);
+            let then = next.map(|next| (block(batch.sequences(), next / shape.heads).0, head(next)));
+            let head = head(unit);
             let columns = head.columns(shape.head_dim);
             // SAFETY: each unit has its own rows and heads.
             let y = unsafe { matrix.part(rows.clone(), columns.clone()) };
             SCRATCH.with_borrow_mut(|scratch| {
-                self.isa().run(Attend { head, query, width, batch, entry, rows, y: &y, scratch });
+                self.isa().run(Attend { head, query, width, batch, entry, rows, y: &y, scratch, then });
             });
         });
     }
@@ -100,6 +109,8 @@ struct Attend<'a> {
     rows: Range<usize>,
     y: &'a Target<'a>,
     scratch: &'a mut Scratch,
+    /// Where this thread will probably go on.
+    then: Option<(&'a Entry, Head)>,
 }
 
 impl Op for Attend<'_> {
@@ -109,10 +120,13 @@ impl Op for Attend<'_> {
     fn run<S: Simd>(mut self, s: S) {
         let queries = self.rows.len() * self.head.group;
         let pages = self.visible(self.rows.end - 1).div_ceil(PAGE);
+        self.find(pages);
+        self.fetch(s, 0..AHEAD);
         self.gather(s);
         self.scratch.scores.resize(queries * pages * PAGE, 0.0);
         let mut page = 0;
         while page < pages {
+            self.fetch(s, page + AHEAD..page + 2 * AHEAD);
             page += if S::WIDE && page + 4 <= pages {
                 self.score::<S, 4>(s, page, pages)
             } else {
@@ -120,6 +134,7 @@ impl Op for Attend<'_> {
             };
         }
         self.softmax(s, pages);
+        self.fetch_then(s);
         let panels = self.batch.shape().head_dim.div_ceil(LANES);
         let mut panel = 0;
         while panel < panels {
@@ -161,10 +176,37 @@ impl Attend<'_> {
         pages * self.batch.shape().position_lines()
     }
 
-    /// The first line of a head's keys in a page.
-    fn keys(&self, page: usize) -> *const Line {
+    /// Notes where the keys of `pages` are.
+    fn find(&mut self, pages: usize) {
         let at = self.batch.shape().keys_at(self.head.layer, self.head.head);
-        self.batch.page(self.entry, page).wrapping_add(at)
+        let keys = (0..pages).map(|page| self.batch.page(self.entry, page).wrapping_add(at).cast_const());
+        self.scratch.keys.clear();
+        self.scratch.keys.extend(keys);
+    }
+
+    /// Fetches keys and values of those pages that there are.
+    #[inline(always)]
+    fn fetch<S: Simd>(&self, s: S, pages: Range<usize>) {
+        let lines = self.batch.shape().head_lines();
+        for page in pages.start..pages.end.min(self.scratch.keys.len()) {
+            for line in 0..lines {
+                s.fetch(self.scratch.keys[page].wrapping_add(line));
+            }
+        }
+    }
+
+    /// Fetches the first pages of the unit that this thread will probably take.
+    #[inline(always)]
+    fn fetch_then<S: Simd>(&self, s: S) {
+        let Some((entry, head)) = self.then else { return };
+        let shape = self.batch.shape();
+        let at = shape.keys_at(head.layer, head.head);
+        for page in 0..entry.written().end.min(AHEAD) {
+            let keys = self.batch.page(entry, page).wrapping_add(at);
+            for line in 0..shape.head_lines() {
+                s.fetch(keys.wrapping_add(line));
+            }
+        }
     }
 
     /// Queries to words, each padded with zeros.
@@ -207,9 +249,7 @@ impl Attend<'_> {
         let shape = self.batch.shape();
         let words = shape.key_lines();
         let mut panels = [std::ptr::null(); P];
-        for (p, keys) in panels.iter_mut().enumerate() {
-            *keys = self.keys(page + p);
-        }
+        panels.copy_from_slice(&self.scratch.keys[page..page + P]);
         let segment = Segment::floats(panels, words, &self.scratch.queries[query * words..], words);
         let mut acc = [[s.splat(0.0); P]; M];
         // SAFETY: each page holds `words` lines of keys, and there are `M` queries of as many words.
@@ -283,8 +323,8 @@ impl Attend<'_> {
         let shape = self.batch.shape();
         let (lines, words) = (shape.position_lines(), self.share_words(pages));
         let mut acc = [[s.splat(0.0); P]; M];
-        for page in 0..pages {
-            let values = self.keys(page).wrapping_add(shape.key_lines());
+        for (page, keys) in self.scratch.keys.iter().enumerate() {
+            let values = keys.wrapping_add(shape.key_lines());
             let mut panels = [std::ptr::null(); P];
             for (p, start) in panels.iter_mut().enumerate() {
                 *start = values.wrapping_add((panel + p) * lines);

@@ -1,10 +1,16 @@
 //! A cache line, and large buffers of them.
 #![allow(unsafe_code)]
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use memmap2::MmapMut;
 
-/// Buffers from this size on are mapped, on huge pages where the system has them: a fifth more bandwidth.
-const HUGE: usize = 2 << 20;
+/// Buffers from this size on are mapped, on huge pages where the system has them: a fifth more bandwidth for weights, and
+/// more than twice as much for attention, which reads a few kilobytes here and there.
+pub(crate) const HUGE: usize = 2 << 20;
+/// Smaller ones share a map of this size, but for those below [`SMALL`].
+const CHUNK: usize = 16 << 20;
+const SMALL: usize = 64 << 10;
 
 /// Sixty-four bytes: sixteen lanes of what a layout says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,23 +48,26 @@ impl Line {
 pub(crate) enum Lines {
     Owned(Vec<Line>),
     Mapped(MmapMut),
+    Part(Part),
 }
 
 impl Lines {
-    /// Room for `len` lines.
+    /// Room for `len` lines that live as long as a model: they may share a map with others.
     ///
     /// # Panics
     /// When the system has no memory left, as any allocation.
     pub(crate) fn new(len: usize) -> Self {
         let bytes = len * size_of::<Line>();
-        if bytes < HUGE || cfg!(miri) {
-            return Self::Owned(vec![Line::ZERO; len]);
-        }
-        let map = MmapMut::map_anon(bytes).expect("memory for weights");
-        // Only advice: without huge pages all works, a little slower.
-        #[cfg(target_os = "linux")]
-        let _ = map.advise(memmap2::Advice::HugePage);
-        Self::Mapped(map)
+        if (SMALL..HUGE).contains(&bytes) && !cfg!(miri) { Self::Part(Part::new(len)) } else { Self::apart(len) }
+    }
+
+    /// Room for `len` lines whose memory is given back when they are dropped.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub(crate) fn apart(len: usize) -> Self {
+        let bytes = len * size_of::<Line>();
+        if bytes < HUGE || cfg!(miri) { Self::Owned(vec![Line::ZERO; len]) } else { Self::Mapped(map(bytes)) }
     }
 
     pub(crate) fn as_slice(&self) -> &[Line] {
@@ -68,6 +77,8 @@ impl Lines {
             Self::Mapped(map) => unsafe {
                 std::slice::from_raw_parts(map.as_ptr().cast(), map.len() / size_of::<Line>())
             },
+            // SAFETY: inside the chunk, and no other part has these lines.
+            Self::Part(part) => unsafe { std::slice::from_raw_parts(part.start, part.len) },
         }
     }
 
@@ -78,6 +89,8 @@ impl Lines {
             Self::Mapped(map) => unsafe {
                 std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), map.len() / size_of::<Line>())
             },
+            // SAFETY: as above, and the part is borrowed exclusively.
+            Self::Part(part) => unsafe { std::slice::from_raw_parts_mut(part.start, part.len) },
         }
     }
 }
@@ -86,4 +99,58 @@ impl std::fmt::Debug for Lines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} lines", self.as_slice().len())
     }
+}
+
+/// Lines of a chunk, one after the other; the chunk goes with the last of its parts.
+pub(crate) struct Part {
+    start: *mut Line,
+    len: usize,
+    _chunk: Arc<Chunk>,
+}
+
+// SAFETY: no other part has its lines, and they may be read and written by any thread.
+unsafe impl Send for Part {}
+// SAFETY: as above.
+unsafe impl Sync for Part {}
+
+/// A map that smaller buffers share: each alone would lie on small pages.
+struct Chunk {
+    _map: MmapMut,
+}
+
+/// The chunk that is being filled, its first free line and how many there are.
+struct Open {
+    chunk: Weak<Chunk>,
+    free: *mut Line,
+    len: usize,
+}
+
+// SAFETY: stands for lines of the chunk that nobody has.
+unsafe impl Send for Open {}
+
+static OPEN: Mutex<Option<Open>> = Mutex::new(None);
+
+impl Part {
+    fn new(len: usize) -> Self {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = open.take().filter(|open| open.len >= len).and_then(|open| Some((open.chunk.upgrade()?, open)));
+        let (chunk, found) = room.unwrap_or_else(|| {
+            let mut map = map(CHUNK);
+            let (free, len) = (map.as_mut_ptr().cast(), CHUNK / size_of::<Line>());
+            let chunk = Arc::new(Chunk { _map: map });
+            let open = Open { chunk: Arc::downgrade(&chunk), free, len };
+            (chunk, open)
+        });
+        let rest = Open { free: found.free.wrapping_add(len), len: found.len - len, chunk: found.chunk };
+        *open = Some(rest);
+        Self { start: found.free, len, _chunk: chunk }
+    }
+}
+
+fn map(bytes: usize) -> MmapMut {
+    let map = MmapMut::map_anon(bytes).expect("memory for weights");
+    // Only advice: without huge pages all works, a little slower.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    map
 }

@@ -10,7 +10,11 @@
 //! A score is a product of a query with a panel of keys, an answer one of probabilities with panels of values: the loops
 //! of [`crate::tile`] serve both.
 
-use crate::line::{Line, Lines};
+#![allow(unsafe_code)]
+
+use std::sync::Arc;
+
+use crate::line::{HUGE, Line, Lines};
 use crate::precision::Precision;
 use crate::simd::LANES;
 
@@ -44,6 +48,13 @@ impl PageShape {
         self.lines() * size_of::<Line>()
     }
 
+    /// Bytes of `count` pages made together: from a megabyte on, whole huge pages.
+    #[must_use]
+    pub fn bytes_together(self, count: usize) -> usize {
+        let bytes = count * self.bytes();
+        if bytes < HUGE / 2 { bytes } else { bytes.next_multiple_of(HUGE) }
+    }
+
     /// Pages for `positions`.
     #[must_use]
     pub fn pages(self, positions: usize) -> usize {
@@ -51,7 +62,7 @@ impl PageShape {
     }
 
     fn lines(self) -> usize {
-        self.layers * self.heads * (self.key_lines() + self.value_lines())
+        self.layers * self.heads * self.head_lines()
     }
 
     /// Lines of one head's keys; words of a query.
@@ -68,24 +79,46 @@ impl PageShape {
         self.head_dim.div_ceil(LANES) * self.position_lines()
     }
 
+    /// Lines of one head's keys and values.
+    pub(crate) fn head_lines(self) -> usize {
+        self.key_lines() + self.value_lines()
+    }
+
     /// First line of a head's keys; its values follow them.
     pub(crate) fn keys_at(self, layer: usize, head: usize) -> usize {
-        (layer * self.heads + head) * (self.key_lines() + self.value_lines())
+        (layer * self.heads + head) * self.head_lines()
     }
 }
 
 /// Keys and values of 16 neighbouring positions of one sequence, in every layer.
 #[derive(Debug)]
 pub struct Page {
-    lines: Lines,
+    lines: *mut Line,
     shape: PageShape,
+    _memory: Arc<Lines>,
 }
+
+// SAFETY: no other page has its lines, and they may be read and written by any thread.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
 
 impl Page {
     /// An empty page.
     #[must_use]
     pub fn new(shape: PageShape) -> Self {
-        Self { lines: Lines::new(shape.lines()), shape }
+        Self::several(shape, 1).remove(0)
+    }
+
+    /// Empty pages, side by side in memory: attention reads little of each, so it matters that few entries of the
+    /// translation buffer cover them. Their memory is given back when the last of them is dropped.
+    #[must_use]
+    pub fn several(shape: PageShape, count: usize) -> Vec<Self> {
+        let mut memory = Lines::apart(shape.bytes_together(count) / size_of::<Line>());
+        let first = memory.as_mut_slice().as_mut_ptr();
+        let memory = Arc::new(memory);
+        let page = |i: usize| first.wrapping_add(i * shape.lines());
+        (0..count).map(|i| Self { lines: page(i), shape, _memory: memory.clone() }).collect()
     }
 
     /// What it holds.
@@ -97,14 +130,15 @@ impl Page {
     /// Forgets what it holds. A page must be cleared before another sequence uses it: positions that are not written yet
     /// are multiplied with zero, which hides everything but NaN.
     pub fn clear(&mut self) {
-        self.lines.as_mut_slice().fill(Line::ZERO);
+        // SAFETY: the page has as many lines, and is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.lines, self.shape.lines()) }.fill(Line::ZERO);
     }
 
     pub(crate) fn lines(&self) -> *const Line {
-        self.lines.as_slice().as_ptr()
+        self.lines
     }
 
     pub(crate) fn lines_mut(&mut self) -> *mut Line {
-        self.lines.as_mut_slice().as_mut_ptr()
+        self.lines
     }
 }

@@ -41,7 +41,7 @@ impl Scene {
 
     fn sequence(&self, positions: usize, seed: u64) -> Sequence {
         let [q, k, v] = self.widths();
-        let pages = (0..self.shape.pages(positions)).map(|_| Page::new(self.shape)).collect();
+        let pages = Page::several(self.shape, self.shape.pages(positions));
         let inputs = [(q, 0), (k, 1), (v, 2)].map(|(width, i)| random(positions * width, 3 * seed + i));
         Sequence { pages, inputs, done: 0, keys: Vec::new(), queries: Vec::new(), answers: Vec::new() }
     }

@@ -6,6 +6,7 @@ mod exact;
 mod fold;
 mod invariance;
 mod likelihood;
+mod memory;
 mod non_finite;
 mod products;
 mod team;
