@@ -38,6 +38,7 @@ pub use compute::Compute;
 pub use fold::Change;
 pub use isa::Isa;
 pub use likelihood::Likelihood;
+pub use norm::{ChangeRow, Conversion};
 pub use page::{PAGE, Page, PageShape};
 pub use panels::Panels;
 pub use precision::{GROUP, Precision};

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::rows::{RowMut, load_part};
+use crate::rows::{RowMut, SharedRows, load_part};
 use crate::simd::{LANES, Op, Simd};
 use crate::target::Matrix;
 use crate::{Compute, Rows};
@@ -38,31 +38,67 @@ impl Compute {
         });
     }
 
-    /// As [`Self::convert`], after `change` was applied to each row: it gets the row's index and values.
+    /// As [`Self::convert`] for several matrices in one phase, after each row was changed.
     ///
     /// # Panics
     /// When the shapes do not fit.
-    pub fn convert_changed(&self, x: &mut [f32], y: &mut Rows, change: &(dyn Fn(usize, &mut [f32]) + Sync)) {
-        let width = y.input();
-        assert_eq!(x.len(), y.len() * width);
-        let matrix = Matrix::new(x, width);
-        self.each_row(0..y.len(), y, &|row, to| {
-            // SAFETY: each unit takes its own row.
-            let x = unsafe { matrix.row(row) };
-            change(row, x);
-            self.isa().run(Plain { x, to });
-        });
+    pub fn convert_changed(&self, conversions: &mut [Conversion<'_>]) {
+        for conversions in conversions.chunks_mut(TOGETHER) {
+            let mut jobs: [Option<Job<'_>>; TOGETHER] = [const { None }; TOGETHER];
+            let mut rows = 0;
+            for (job, Conversion { x, y, change }) in jobs.iter_mut().zip(conversions) {
+                let (width, own) = (y.input(), y.len());
+                assert_eq!(x.len(), own * width);
+                *job = Some((rows..rows + own, Matrix::new(x, width), y.shared(), *change));
+                rows += own;
+            }
+            self.each(rows, &|row| {
+                let job = jobs.iter().flatten().find(|(rows, ..)| rows.contains(&row));
+                let (rows, x, y, change) = job.expect("each row is of one matrix");
+                let row = row - rows.start;
+                // SAFETY: each row of each matrix is taken once.
+                let (x, to) = unsafe { (x.row(row), y.row(row)) };
+                change(row, x);
+                self.isa().run(Plain { x, to });
+            });
+        }
     }
 
-    /// One unit of work for each row.
     fn each_row(&self, rows: Range<usize>, y: &mut Rows, work: &(dyn Fn(usize, RowMut<'_>) + Sync)) {
         let shared = y.shared();
-        self.team().run(rows.len(), &|unit| {
+        self.each(rows.len(), &|unit| {
             let row = rows.start + unit;
-            // SAFETY: each unit takes its own row.
+            // SAFETY: each row is taken once.
             work(row, unsafe { shared.row(row) });
         });
     }
+
+    /// Rows are little work: several of them make a unit.
+    fn each(&self, rows: usize, work: &(dyn Fn(usize) + Sync)) {
+        let per_unit = rows.div_ceil(2 * self.team().threads()).max(1);
+        self.team().run(rows.div_ceil(per_unit), &|unit| {
+            (unit * per_unit..((unit + 1) * per_unit).min(rows)).for_each(work);
+        });
+    }
+}
+
+/// Matrices of one phase.
+const TOGETHER: usize = 8;
+
+/// Where a matrix lies among the rows of a phase, its values, where they go, and what happens before.
+type Job<'a> = (Range<usize>, Matrix<'a>, SharedRows<'a>, &'a ChangeRow<'a>);
+
+/// What happens to a row before it is converted: it gets the row's index and values.
+pub type ChangeRow<'a> = dyn Fn(usize, &mut [f32]) + Sync + 'a;
+
+/// One matrix to convert.
+pub struct Conversion<'a> {
+    /// (rows, in) f32 row-major; holds the changed values afterwards.
+    pub x: &'a mut [f32],
+    /// As many rows.
+    pub y: &'a mut Rows,
+    /// The change.
+    pub change: &'a ChangeRow<'a>,
 }
 
 struct Norm<'a> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tureen_kernels::{Product, Rows, Term};
+use tureen_kernels::{Conversion, Product, Rows, Term};
 
 use super::forward::{Group, Step};
 use super::gate::Stack;
@@ -126,10 +126,13 @@ impl<'a, const N: usize> Opened<'a, N> {
             });
             step.compute.multiply(&mut products.collect::<SmallVec<[Product<'_>; 8]>>());
         }
-        for ((group, stack), gated) in places().zip(gated.iter_mut()) {
-            let (Some(stack), Some((_, mixes))) = (stack, &group.gates) else { continue };
-            step.compute.convert_changed(&mut gated.z, &mut gated.rows, &|row, z| mixes[row].apply(stack, z));
-        }
+        let mixed = places().filter_map(|(group, stack)| Some((stack?, &group.gates.as_ref()?.1)));
+        let changes = mixed.map(|(stack, mixes)| move |row: usize, z: &mut [f32]| mixes[row].apply(stack, z));
+        let changes: SmallVec<[_; 8]> = changes.collect();
+        let open = places().zip(gated.iter_mut()).filter(|((_, stack), _)| stack.is_some());
+        let conversions =
+            open.zip(&changes).map(|((_, gated), change)| Conversion { x: &mut gated.z, y: &mut gated.rows, change });
+        step.compute.convert_changed(&mut conversions.collect::<SmallVec<[Conversion<'_>; 8]>>());
         Self { groups, stacks, gated }
     }
 
