@@ -18,6 +18,9 @@ use tureen_engine::Precision;
 
 use fixture::Fixture;
 
+/// Measures and prints its rows.
+type Section = fn(&Fixture);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     // `cargo test --benches` asks for a list of tests: there are none.
@@ -28,7 +31,7 @@ fn main() {
         None => Precision::Int8,
         Some(at) => Precision::named(&arguments[at + 1]).expect("f32, bf16 or int8"),
     };
-    let sections: Vec<(&str, fn(&Fixture))> = vec![
+    let sections: [(&str, Section); 8] = [
         ("quality", quality::report),
         ("decode", rates::decode),
         ("bound", bound::report),

@@ -85,7 +85,7 @@ impl Merger {
     /// Bytes of the tensors that `soup` changes, packed.
     pub(super) fn bytes(&self, pool: &Pool, soup: &Soup) -> u64 {
         let shape = |name: &String| self.materials.checkpoint.shape(name).unwrap_or_default();
-        merge::touched(pool, soup).iter().map(|name| self.materials.layout().bytes(name, &shape(name))).sum()
+        merge::touched(pool, soup).iter().map(|name| self.materials.layout().bytes(name, shape(name))).sum()
     }
 
     pub(super) fn send(&self, job: Job) {
