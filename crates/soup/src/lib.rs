@@ -36,6 +36,6 @@ pub use method::{Method, UnknownMethod};
 pub use options::MergeOptions;
 pub use policy::{Dimension, Policy, PolicyId, PolicyWeights};
 pub use pool::{Pool, PoolOptions, Weights};
-pub use preference::{Preference, PreferenceError};
+pub use preference::{Preference, PreferenceError, PreferencePatch};
 pub use problem::{PoolError, PoolProblem};
 pub use soup::{Revision, Soup, SoupId};

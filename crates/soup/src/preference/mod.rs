@@ -2,10 +2,12 @@
 
 mod error;
 mod parse;
+mod patch;
 
 use std::collections::BTreeMap;
 
 pub use error::PreferenceError;
+pub use patch::PreferencePatch;
 use serde::{Serialize, Serializer};
 
 /// Policy names with weights; empty is the base. Weights are finite and at least 0, and no name comes twice: what was

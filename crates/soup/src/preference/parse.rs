@@ -1,5 +1,6 @@
 //! Preferences as text and as maps.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error};
@@ -16,6 +17,18 @@ impl FromStr for Preference {
             return Ok(Self::default());
         }
         Self::from_pairs(text.split(',').map(pair).collect::<Result<Vec<_>, _>>()?)
+    }
+}
+
+/// The text that [`FromStr`] reads back to the same bits.
+impl fmt::Display for Preference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (name, weight)) in self.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            // Debug writes an exponent where Display would write hundreds of digits.
+            write!(f, "{comma}{name}={weight:?}")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a preference may look like.
 
 use serde_json::json;
-use tureen_soup::{MergeOptions, Method, Preference};
+use tureen_soup::{MergeOptions, Method, Preference, PreferencePatch};
 
 fn read(text: &str) -> Result<Preference, String> {
     serde_json::from_str(text).map_err(|e| e.to_string())
@@ -116,5 +116,33 @@ fn messages_do_not_repeat_a_megabyte() {
         format!("{long}=1,{long}=1").parse::<Preference>().unwrap_err().to_string(),
     ] {
         assert!(error.len() < 300, "{} bytes", error.len());
+    }
+}
+
+#[test]
+fn a_patch_sets_takes_out_and_keeps() {
+    let patched = |patch: &str| {
+        let before: Preference = "a=0.5,b=0.25".parse().unwrap();
+        let patch: PreferencePatch = serde_json::from_str(patch).map_err(|e| e.to_string())?;
+        before.patched(&patch).map(|after| after.to_string()).map_err(|e| e.to_string())
+    };
+    assert_eq!(patched(r#"{}"#).unwrap(), "a=0.5,b=0.25");
+    assert_eq!(patched(r#"{"a": null, "c": 1, "b": 0.75}"#).unwrap(), "b=0.75,c=1.0");
+    assert_eq!(patched(r#"{"no-such": null}"#).unwrap(), "a=0.5,b=0.25");
+    for (patch, message) in
+        [(r#"{"a": -1}"#, "at least 0"), (r#"{"a": 1, "a": null}"#, "twice"), (r#"{"": 1}"#, "name is empty")]
+    {
+        let error = patched(patch).unwrap_err();
+        assert!(error.contains(message), "{patch}: {error}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn text_brings_back_every_bit(weights in proptest::collection::btree_map("[a-z]{1,8}", 0.0..f64::MAX, 0..5)) {
+        let preference = Preference::from_pairs(weights).unwrap();
+        let back: Preference = preference.to_string().parse().unwrap();
+        let bits = |p: &Preference| p.iter().map(|(n, w)| (n.to_owned(), w.to_bits())).collect::<Vec<_>>();
+        proptest::prop_assert_eq!(bits(&back), bits(&preference));
     }
 }
