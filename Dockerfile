@@ -23,12 +23,13 @@ RUN apt-get update \
 WORKDIR /srv/tureen
 COPY --from=build /build/target/release/tureen /usr/local/bin/tureen
 COPY --chown=tureen:tureen policies policies
-RUN install -d -o tureen -g tureen models
+RUN install -d -o tureen -g tureen models data
 USER tureen
-# All addresses inside the container; publish the port only where you mean to.
+# All addresses inside the container, so the server asks for keys: make one with `tureen keys add`.
 ENV TUREEN__SERVER__BIND=0.0.0.0:8080
+ENV TUREEN__STORE__URL=sqlite://data/tureen.db
 EXPOSE 8080
-VOLUME ["/srv/tureen/models"]
+VOLUME ["/srv/tureen/models", "/srv/tureen/data"]
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=120s CMD ["tureen", "healthcheck"]
 ENTRYPOINT ["tureen"]

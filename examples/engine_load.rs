@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use tureen::config::Config;
 use tureen::extract::Validate;
+use tureen::order::Wish;
 use tureen::startup;
 use tureen::wire::generate::GenerateRequest;
 use tureen_engine::{Engine, Event, PathChoice, SamplingParams, Submission};
@@ -45,7 +46,8 @@ fn run() -> Result<(), Failed> {
 fn submission(engine: &Engine, config: &Config, request: GenerateRequest) -> Result<Submission, Failed> {
     let order = request.validate(&config.limits).map_err(|e| e.detail)?.order;
     let (pool, checkpoint) = (engine.pool(), engine.checkpoint());
-    let soup = Arc::new(pool.soup(&order.preference, &order.merge)?);
+    let Wish::Inline { preference, merge } = &order.wish else { return Err("profiles are the server's".into()) };
+    let soup = Arc::new(pool.soup(preference, merge)?);
     let template = checkpoint.chat_template().ok_or("the base has no chat template")?;
     let prompt = checkpoint.tokenizer().encode(&template.render(&order.messages, true)?, false)?;
     let max_new_tokens = order.sampling.max_new_tokens.unwrap_or(config.limits.default_new_tokens);

@@ -6,9 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use tureen_engine::Engine;
 
+use crate::auth::Auth;
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
+use crate::profiles::Profiles;
+use crate::store::Store;
 
 /// The running server's parts. Cloning is cheap.
 #[derive(Clone)]
@@ -19,6 +22,12 @@ pub struct App {
     pub config: Arc<Config>,
     /// Counters and histograms.
     pub metrics: Arc<Metrics>,
+    /// Who may do what.
+    pub auth: Arc<Auth>,
+    /// What outlives the process; `None` when `[store] url` is empty.
+    pub store: Option<Store>,
+    /// The profiles in it.
+    pub profiles: Option<Arc<Profiles>>,
     /// Serving, draining, gone.
     pub lifecycle: Lifecycle,
     /// Held during a reload: one at a time.
@@ -28,13 +37,17 @@ pub struct App {
 }
 
 impl App {
-    /// An app around a started engine.
-    pub fn new(engine: Engine, config: Config) -> Self {
+    /// An app around a started engine, for those whom `auth` lets in.
+    pub fn new(engine: Engine, config: Config, store: Option<Store>, auth: Auth) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let profiles = store.clone().map(|store| Profiles::new(store, config.store.cached_profiles));
         Self {
             engine,
             config: Arc::new(config),
             metrics: Arc::default(),
+            auth: Arc::new(auth),
+            profiles: profiles.map(Arc::new),
+            store,
             lifecycle: Lifecycle::default(),
             reloading: Arc::default(),
             started_at,

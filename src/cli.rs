@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tureen_soup::{Method, Preference};
 
+use crate::auth::{DEFAULT_OWNER, Scope};
+
 /// Serves personalized soups: one language model per preference, made on the spot from a pool of policies.
 ///
 /// Without a command: `serve`. Settings come from config.toml's defaults, --config and TUREEN__SECTION__KEY variables.
@@ -34,6 +36,12 @@ pub enum Command {
     Merge(Merge),
     /// Print the logits after a prompt, for comparing with other implementations.
     Logits(Logits),
+    /// Make, list and revoke the keys that clients send.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Look after the store of profiles and keys.
+    #[command(subcommand)]
+    Db(Db),
     /// Ask a running server whether it is ready; exit 0 when it is.
     Healthcheck,
     /// Print the OpenAPI document.
@@ -99,4 +107,51 @@ pub struct Logits {
     /// Print {"tokens":[...],"last_logits":[...]} instead of the ten likeliest tokens.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `tureen keys`
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make a key and print it, this once: only a hash of it is stored.
+    Add(KeysAdd),
+    /// List all keys, the revoked ones too.
+    List,
+    /// End a key; running servers follow within a second.
+    Revoke {
+        /// The key's id: its part between tureen_ and the next _.
+        id: String,
+    },
+}
+
+/// `tureen keys add`
+#[derive(Debug, Args)]
+pub struct KeysAdd {
+    /// What you call it.
+    #[arg(long)]
+    pub name: String,
+    /// Whose profiles it reaches. Keys of one owner share profiles, and see none of another's.
+    #[arg(long, default_value = DEFAULT_OWNER)]
+    pub owner: String,
+    /// What it may be used for: generate, profiles:read, profiles:write, feedback, admin, metrics.
+    #[arg(long = "scopes", value_delimiter = ',', default_value = "generate", value_name = "SCOPE,...")]
+    pub scopes: Vec<Scope>,
+    /// Requests in a minute instead of the configured number; 0 is no limit.
+    #[arg(long)]
+    pub rate_per_minute: Option<u32>,
+    /// Requests at a time instead of the configured number; 0 is no limit.
+    #[arg(long)]
+    pub concurrency: Option<u32>,
+    /// Days after which it is no key any more.
+    #[arg(long)]
+    pub expires_in_days: Option<u32>,
+}
+
+/// `tureen db`
+#[derive(Debug, Subcommand)]
+pub enum Db {
+    /// Copy a SQLite store to a new file while servers use it.
+    Backup {
+        /// The new file; it must not exist.
+        file: PathBuf,
+    },
 }

@@ -5,24 +5,28 @@
 //! - [`cli`], [`commands`], [`exit`]: what can be typed, and what comes of it
 //! - [`config`]: `config.toml`, a file and the environment
 //! - [`pull`], [`startup`], [`export`]: getting and opening the base and the pool, writing a merged model
-//! - [`serve`], [`lifecycle`], [`signals`]: from listening to gone
+//! - [`serve`], [`housekeeping`], [`lifecycle`], [`signals`]: from listening to gone
 //! - [`router`], [`middleware`], [`routes`](router): HTTP; [`extract`] and [`wire`] are what comes in and goes out
 //! - [`submit`], [`live`], [`order`]: one request on its way through the engine
+//! - [`auth`], [`store`], [`profiles`]: who may do what, and what is kept about people
 //! - [`problem`], [`metrics`], [`telemetry`], [`request_id`]: what the outside learns
 
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod export;
 pub mod extract;
+pub mod housekeeping;
 pub mod lifecycle;
 pub mod live;
 pub mod metrics;
 pub mod middleware;
 pub mod order;
 pub mod problem;
+pub mod profiles;
 pub mod pull;
 pub mod request_id;
 pub mod router;
@@ -30,6 +34,7 @@ mod routes;
 pub mod serve;
 pub mod signals;
 pub mod startup;
+pub mod store;
 pub mod submit;
 pub mod telemetry;
 pub mod wire;

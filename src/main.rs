@@ -35,6 +35,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Generate(args) => commands::generate::run(&config, args),
         Command::Merge(args) => commands::merge::run(&config, args),
         Command::Logits(args) => commands::logits::run(&config, args),
+        Command::Keys(command) => commands::keys::run(&config, command),
+        Command::Db(command) => commands::db::run(&config, &command),
         Command::Healthcheck => commands::healthcheck::run(&config),
         Command::Openapi => commands::openapi::run(),
     }

@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tureen_engine::{EngineStats, FinishReason, SoupPath};
 
+use crate::profiles::Source;
 use crate::wire::answer::path_name;
 
 /// The content type of [`Metrics::scrape`].
@@ -49,6 +50,11 @@ struct CodeLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    source: &'static str,
 }
 
 /// How a generation ended.
@@ -93,6 +99,7 @@ pub struct Metrics {
     served: Family<PathLabels, Counter>,
     refused: Family<CodeLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
+    lookups: Family<SourceLabels, Counter>,
     prompt_tokens: Counter,
     generation_tokens: Counter,
     first_token: Histogram,
@@ -116,6 +123,7 @@ impl Default for Metrics {
             ended: family(r, "request_success", "Generations by how they ended"),
             served: family(r, "soups_served", "Generations by the path that serves their soup"),
             refused: family(r, "generations_refused", "Generations refused before they began, by code"),
+            lookups: family(r, "profile_lookups", "Profiles that generations asked for, by where they were found"),
             reloads: family(r, "pool_reloads", "Reloads of the pool by outcome"),
             prompt_tokens: counter(r, "prompt_tokens", "Prompt tokens of finished generations"),
             generation_tokens: counter(r, "generation_tokens", "Generated tokens of finished generations"),
@@ -149,6 +157,15 @@ impl Metrics {
     pub fn reloaded(&self, ok: bool) {
         let outcome = if ok { "swapped" } else { "refused" };
         self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A generation asked for a profile.
+    pub fn profile_looked_up(&self, source: Source) {
+        let source = match source {
+            Source::Cache => "cache",
+            Source::Store => "store",
+        };
+        self.lookups.get_or_create(&SourceLabels { source }).inc();
     }
 
     /// Time from submission to the first token.

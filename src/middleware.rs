@@ -13,13 +13,15 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::app::App;
+use crate::auth::guard;
 use crate::problem::{ApiError, Shape};
 use crate::request_id::{self, RequestId};
 
 /// Wraps `router`. A request meets the layers from the last line up: it gets its id, is timed and logged, has its
-/// errors put into shape, and a panic in a handler becomes a 500.
+/// errors put into shape, a panic becomes a 500, and whoever sent it must be allowed to.
 pub fn apply(router: Router, app: &App) -> Router {
     router
+        .layer(from_fn_with_state(app.clone(), guard))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(shape_errors))
         .layer(from_fn_with_state(app.clone(), observe))

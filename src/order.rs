@@ -3,17 +3,36 @@
 use tureen_engine::Message;
 use tureen_soup::{MergeOptions, Preference};
 
+use crate::store::UserId;
+
 /// What to generate, checked as far as that is possible without the pool and the model.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// The conversation so far.
     pub messages: Vec<Message>,
-    /// The wish; empty is the base.
-    pub preference: Preference,
-    /// How to mix.
-    pub merge: MergeOptions,
+    /// For what preference.
+    pub wish: Wish,
     /// How to choose tokens.
     pub sampling: Sampling,
+}
+
+/// A preference, or where to find it.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// Named in the request.
+    Inline {
+        /// The weights; empty is the base.
+        preference: Preference,
+        /// How to mix.
+        merge: MergeOptions,
+    },
+    /// In the profile of this user.
+    Profile {
+        /// The user.
+        user: UserId,
+        /// How to mix, instead of the way in the profile.
+        merge: Option<MergeOptions>,
+    },
 }
 
 /// Sampling parameters within the limits.

@@ -8,6 +8,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::store::StoreError;
+
 /// One refused or failed request.
 #[derive(Debug, Clone)]
 pub struct ApiError {
@@ -133,6 +135,29 @@ impl ApiError {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::ClientKeyReused => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string())
+            }
+            StoreError::Contended => Self::busy("store_contended", error.to_string(), 1),
+            StoreError::Unavailable(_) | StoreError::Late => {
+                tracing::warn!(%error, "the store did not answer");
+                Self::busy(
+                    "store_unavailable",
+                    "profiles cannot be reached now; a preference in the request can be served",
+                    1,
+                )
+            }
+            other => {
+                tracing::error!(error = %other, "the store failed");
+                Self::of_status(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
+use crate::auth::annotate;
 use crate::problem::ApiError;
 use crate::{middleware, routes};
 
@@ -13,7 +14,7 @@ use crate::{middleware, routes};
 pub fn router(app: App) -> Router {
     let (router, document) = routes::documented().split_for_parts();
     let router = router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", annotate(document)))
         .fallback(|| async { ApiError::of_status(StatusCode::NOT_FOUND) })
         .with_state(app.clone());
     middleware::apply(router, &app)
@@ -21,5 +22,5 @@ pub fn router(app: App) -> Router {
 
 /// The OpenAPI document alone.
 pub fn document() -> OpenApi {
-    routes::documented().into_openapi()
+    annotate(routes::documented().into_openapi())
 }

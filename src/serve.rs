@@ -6,8 +6,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use axum_server::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::App;
+use crate::housekeeping;
 use crate::router::router;
 
 /// After the streams are cut, the time their last bytes get to leave.
@@ -24,6 +26,8 @@ const ENGINE_STOP: Duration = Duration::from_millis(500);
 /// When the listener cannot be used.
 pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let handle = Handle::new();
+    let kept = app.store.clone().map(|store| tokio::spawn(housekeeping::keep(app.clone(), store)));
+    let _kept = kept.map(AbortOnDropHandle::new);
     let header_timeout = app.config.server.header_timeout;
     // Without these a client that sends one byte a minute holds a connection for ever.
     let mut server =

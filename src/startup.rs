@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tureen_engine::{Checkpoint, Engine, EngineOptions};
 use tureen_soup::{Pool, PoolError, PoolOptions, Weights};
 
+use crate::auth::Auth;
 use crate::config::{self, Config, PoolWeights};
 use crate::exit::Failure;
+use crate::store::Store;
 
 /// Everything that is wrong with a pool.
 #[derive(Debug)]
@@ -72,6 +74,24 @@ pub fn open(config: &Config) -> Result<(Arc<Checkpoint>, Arc<Pool>), Failure> {
         ))
     })?;
     Ok((base, Arc::new(pool)))
+}
+
+/// Opens the store and reads who may use this server.
+///
+/// # Errors
+/// Exit 78 when the store cannot be used, and when keys are required and there is none.
+pub async fn open_store(config: &Config) -> Result<(Option<Store>, Auth), Failure> {
+    let store = Store::open(&config.store).await.map_err(Failure::config)?;
+    let auth = Auth::open(config, store.as_ref()).await.map_err(Failure::config)?;
+    if auth.is_locked_out() {
+        return Err(Failure::Config(format!(
+            "{} is no loopback address or [auth] require_keys is \"always\", so requests need a key, and there is none: \
+             make one with `tureen keys add --name NAME`, set [admin] token, or let everyone in with [auth] \
+             allow_anonymous = true",
+            config.server.bind
+        )));
+    }
+    Ok((store, auth))
 }
 
 /// Starts the engine.

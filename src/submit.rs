@@ -4,37 +4,44 @@ use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use tureen_engine::{Checkpoint, Engine, GenerationError, PathChoice, SamplingParams, Submission, SubmitError};
-use tureen_soup::PreferenceError;
+use tureen_soup::{MergeOptions, Preference, PreferenceError};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::config::Config;
+use crate::extract::{profiles, unknown_user};
 use crate::live::Live;
-use crate::order::{Order, Sampling};
+use crate::order::{Order, Sampling, Wish};
 use crate::problem::ApiError;
 use crate::wire::answer::SoupView;
 
 /// `x-soup-id`
 pub const SOUP_ID: HeaderName = HeaderName::from_static("x-soup-id");
 
-/// Resolves, tokenises and submits `order`.
+/// Resolves, tokenises and submits `order`, which `caller` sent.
 ///
 /// # Errors
 /// 4xx for what the order cannot have, 503 for what we cannot give now.
-pub async fn submit(app: &App, order: Order) -> Result<Live, ApiError> {
-    let result = try_submit(app, order).await;
+pub async fn submit(app: &App, caller: &Caller, order: Order) -> Result<Live, ApiError> {
+    let result = try_submit(app, caller, order).await;
     if let Err(error) = &result {
         app.metrics.refused(error.code);
     }
     result
 }
 
-async fn try_submit(app: &App, order: Order) -> Result<Live, ApiError> {
+async fn try_submit(app: &App, caller: &Caller, order: Order) -> Result<Live, ApiError> {
     if app.lifecycle.is_draining() {
         return Err(ApiError::shutting_down());
     }
+    let field = match &order.wish {
+        Wish::Inline { .. } => "preference",
+        Wish::Profile { .. } => "user",
+    };
+    let (preference, merge) = wished(app, caller, &order.wish).await?;
     // One snapshot for everything: a reload in between must not mix two revisions.
     let pool = app.engine.pool();
-    let soup = Arc::new(pool.soup(&order.preference, &order.merge).map_err(|e| preference_error(&e))?);
+    let soup = Arc::new(pool.soup(&preference, &merge).map_err(|e| preference_error(&e, field))?);
     let (prompt, order) = tokenise(app.engine.clone(), order).await?;
     let params = params(&app.config, app.engine.checkpoint(), prompt.len(), order.sampling)?;
     let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path: PathChoice::Auto, params };
@@ -44,6 +51,20 @@ async fn try_submit(app: &App, order: Order) -> Result<Live, ApiError> {
     app.metrics.served_on(generation.path());
     let timeout = app.config.server.request_timeout;
     Ok(Live::new(generation, view, timeout, app.lifecycle.cut_signal(), app.metrics.clone()))
+}
+
+/// The preference itself. A profile that was changed since it was stored is used as it is now.
+async fn wished(app: &App, caller: &Caller, wish: &Wish) -> Result<(Preference, MergeOptions), ApiError> {
+    match wish {
+        Wish::Inline { preference, merge } => Ok((preference.clone(), merge.clone())),
+        Wish::Profile { user, merge } => {
+            let (found, source) = profiles(app)?.get(caller.owner(), user).await?;
+            app.metrics.profile_looked_up(source);
+            let profile = found.ok_or_else(|| unknown_user().at("user"))?;
+            let merge = merge.clone().unwrap_or_else(|| profile.draft.merge.clone());
+            Ok((profile.draft.preference.clone(), merge))
+        }
+    }
 }
 
 /// Chat template and tokeniser, off the async threads: a prompt may be a megabyte.
@@ -123,8 +144,9 @@ pub fn soup_header(soup: &SoupView) -> HeaderValue {
     HeaderValue::from_str(&soup.id).expect("a soup id is hex digits after s-")
 }
 
-fn preference_error(error: &PreferenceError) -> ApiError {
-    ApiError::invalid(error.code(), "preference", error.to_string())
+/// A preference that cannot be had, named in `field`.
+pub(crate) fn preference_error(error: &PreferenceError, field: &str) -> ApiError {
+    ApiError::invalid(error.code(), field, error.to_string())
 }
 
 fn submit_error(error: &SubmitError, retry_after_s: u64) -> ApiError {

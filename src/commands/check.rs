@@ -9,6 +9,7 @@ use crate::startup;
 /// # Errors
 /// 78 with every problem.
 pub fn run(config: &Config) -> Result<(), Failure> {
+    super::block_on(startup::open_store(config))??;
     let (base, pool) = startup::open(config)?;
     println!("base {} ({})", base.name(), base.sha256());
     println!("pool revision {}, {} policies", pool.revision(), pool.policies().len());

@@ -8,7 +8,7 @@ use super::soup;
 use crate::cli::Generate;
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::order::{Order, Sampling};
+use crate::order::{Order, Sampling, Wish};
 use crate::{startup, submit};
 
 /// Streams the answer. Seed and counts go to standard error.
@@ -27,8 +27,7 @@ pub fn run(config: &Config, args: Generate) -> Result<(), Failure> {
     let engine = startup::start_engine(config, base, pool.clone())?;
     let order = Order {
         messages: vec![Message { role: "user".into(), content: args.prompt }],
-        preference: args.soup.soup.unwrap_or_default(),
-        merge: soup.options().clone(),
+        wish: Wish::Inline { preference: args.soup.soup.unwrap_or_default(), merge: soup.options().clone() },
         sampling: Sampling {
             max_new_tokens: Some(args.max_new_tokens),
             temperature: args.temperature as f32,

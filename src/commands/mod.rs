@@ -1,8 +1,10 @@
 //! One file per command.
 
 pub mod check;
+pub mod db;
 pub mod generate;
 pub mod healthcheck;
+pub mod keys;
 pub mod logits;
 pub mod merge;
 pub mod openapi;
@@ -15,6 +17,12 @@ use tureen_soup::{MergeOptions, Pool, Soup};
 
 use crate::cli::SoupArgs;
 use crate::exit::Failure;
+
+/// Runs what waits for the store, in commands that otherwise wait for nothing.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::engine)?;
+    Ok(runtime.block_on(work))
+}
 
 /// The soup asked for on the command line.
 fn soup(pool: &Pool, args: &SoupArgs) -> Result<Arc<Soup>, Failure> {

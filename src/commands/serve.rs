@@ -22,16 +22,17 @@ pub fn run(config: Config) -> Result<(), Failure> {
     if !config.base.path.exists() {
         pull::pull(&config).map_err(Failure::config)?;
     }
-    // Before the model is read: a taken port is told at once.
+    // Before the model is read: a taken port and a missing key are told at once.
     let listener = bind(config.server.bind)?;
     let address = listener.local_addr().map_err(Failure::engine)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::engine)?;
+    let (store, auth) = runtime.block_on(startup::open_store(&config))?;
     let (base, pool) = startup::open(&config)?;
     let engine = startup::start_engine(&config, base, pool)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::engine)?;
     let served = runtime.block_on(async {
         let shutdown = signals::shutdown()?;
         announce(address, &engine.pool());
-        serve::serve(listener, App::new(engine, config), shutdown).await
+        serve::serve(listener, App::new(engine, config, store, auth), shutdown).await
     });
     runtime.shutdown_timeout(STRAGGLERS);
     served.map_err(Failure::engine)

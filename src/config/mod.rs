@@ -88,6 +88,10 @@ pub struct Config {
     pub pool: Pool,
     /// The inference engine.
     pub engine: Engine,
+    /// Who is served.
+    pub auth: Auth,
+    /// Where profiles and keys are kept.
+    pub store: Store,
     /// What one request may ask for.
     pub limits: Limits,
     /// Requests for one soup before it is merged and kept; 0 never merges.
@@ -158,6 +162,34 @@ pub struct Engine {
     pub max_batch_rows: usize,
     /// Prompt tokens computed in one step.
     pub prefill_chunk: usize,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// Ask for keys on loopback addresses as well.
+    pub always: bool,
+    /// Ask nobody.
+    pub allow_anonymous: bool,
+    /// Requests of one key in a minute; 0 is no limit.
+    pub rate_per_minute: u32,
+    /// Requests of one key at a time; 0 is no limit.
+    pub concurrency: u32,
+}
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The database, whose URL may hold a password; `None` keeps nothing.
+    pub url: Option<Secret>,
+    /// Connections that read.
+    pub max_connections: u32,
+    /// The longest that a look-up or a change may take.
+    pub timeout: Duration,
+    /// Profiles held in memory.
+    pub cached_profiles: u64,
+    /// How long a change is known by its Idempotency-Key.
+    pub idempotency: Duration,
 }
 
 /// Every bound on a request, in one place: meaning and default are in `config.toml`.

@@ -11,6 +11,8 @@ pub(super) struct RawConfig {
     pub(super) base: RawBase,
     pub(super) pool: RawPool,
     pub(super) engine: RawEngine,
+    pub(super) auth: RawAuth,
+    pub(super) store: RawStore,
     pub(super) limits: RawLimits,
     pub(super) cache: RawCache,
     pub(super) admin: RawAdmin,
@@ -51,6 +53,25 @@ pub(super) struct RawEngine {
     pub(super) memory_budget: String,
     pub(super) max_batch_rows: usize,
     pub(super) prefill_chunk: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAuth {
+    pub(super) require_keys: String,
+    pub(super) allow_anonymous: bool,
+    pub(super) rate_per_minute: u32,
+    pub(super) concurrency: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStore {
+    pub(super) url: String,
+    pub(super) max_connections: usize,
+    pub(super) timeout_ms: u64,
+    pub(super) cached_profiles: u64,
+    pub(super) idempotency_hours: u32,
 }
 
 #[derive(Deserialize)]

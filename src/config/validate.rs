@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tureen_engine::{Isa, Precision};
 
-use super::raw::{RawAdmin, RawBase, RawCache, RawConfig, RawEngine, RawLimits, RawLog, RawPool, RawServer};
-use super::{Base, Config, ConfigError, Engine, Limits, Log, Pool, Secret, Server};
+use super::raw::{
+    RawAdmin, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawLimits, RawLog, RawPool, RawServer, RawStore,
+};
+use super::{Auth, Base, Config, ConfigError, Engine, Limits, Log, Pool, Secret, Server, Store};
 
 pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
-    let RawConfig { server, base, pool, engine, limits, cache, admin, log } = raw;
+    let RawConfig { server, base, pool, engine, auth, store, limits, cache, admin, log } = raw;
     let RawCache { promote_after } = cache;
     let RawAdmin { token } = admin;
     Ok(Config {
@@ -17,6 +19,8 @@ pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
         base: self::base(base)?,
         pool: self::pool(pool),
         engine: self::engine(engine)?,
+        auth: self::auth(auth)?,
+        store: self::store(store)?,
         limits: self::limits(limits)?,
         promote_after,
         admin_token: Secret::new(token),
@@ -75,6 +79,30 @@ fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {
         memory_budget: bytes("engine.memory_budget", &memory_budget)?,
         max_batch_rows: within("engine.max_batch_rows", max_batch_rows, 1, 4096)?,
         prefill_chunk: within("engine.prefill_chunk", prefill_chunk, 1, 65_536)?,
+    })
+}
+
+fn auth(raw: RawAuth) -> Result<Auth, ConfigError> {
+    let RawAuth { require_keys, allow_anonymous, rate_per_minute, concurrency } = raw;
+    let always = match require_keys.as_str() {
+        "auto" => false,
+        "always" if allow_anonymous => {
+            return Err(invalid("auth.allow_anonymous", "true", "auth.require_keys = \"always\" says the opposite"));
+        }
+        "always" => true,
+        _ => return Err(invalid("auth.require_keys", require_keys, "allowed are \"auto\" and \"always\"")),
+    };
+    Ok(Auth { always, allow_anonymous, rate_per_minute, concurrency })
+}
+
+fn store(raw: RawStore) -> Result<Store, ConfigError> {
+    let RawStore { url, max_connections, timeout_ms, cached_profiles, idempotency_hours } = raw;
+    Ok(Store {
+        url: Secret::new(url),
+        max_connections: within("store.max_connections", max_connections, 1, 1000)? as u32,
+        timeout: millis("store.timeout_ms", timeout_ms)?,
+        cached_profiles,
+        idempotency: Duration::from_hours(idempotency_hours.into()),
     })
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::models;
 use crate::app::App;
+use crate::auth::Caller;
 use crate::extract::Valid;
 use crate::live::{Live, Step};
 use crate::problem::{ApiError, Shape};
@@ -35,7 +36,7 @@ use crate::wire::problem::OpenAiError;
             content((Object = "application/json"), (String = "text/event-stream")),
             headers(("x-soup-id" = String), ("x-request-id" = String))),
         (status = 400, description = "The body is not JSON", body = OpenAiError),
-        (status = 404, description = "No such model", body = OpenAiError),
+        (status = 404, description = "No such model or user", body = OpenAiError),
         (status = 413, description = "The body is too large", body = OpenAiError),
         (status = 415, description = "The body is not announced as JSON", body = OpenAiError),
         (status = 422, description = "A value cannot be used; `param` names it", body = OpenAiError),
@@ -46,11 +47,12 @@ use crate::wire::problem::OpenAiError;
 )]
 pub(super) async fn chat(
     State(app): State<App>,
+    caller: Caller,
     id: RequestId,
     Valid(request): Valid<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let model = models::resolve(&app, request.model)?;
-    let live = submit(&app, request.order).await?;
+    let live = submit(&app, &caller, request.order).await?;
     let soup_id = soup_header(live.soup());
     let frame = Frame::new(&id, model, request.logprobs, request.include_usage);
     let response = if request.stream {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, unfold};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::extract::Valid;
 use crate::live::{Finished, Live, Step};
 use crate::problem::{ApiError, Shape};
@@ -34,6 +35,8 @@ use crate::wire::problem::Problem;
             (StreamEvent = "text/event-stream"),
         ), headers(("x-soup-id" = String), ("x-request-id" = String))),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such user", body = Problem,
+            content_type = "application/problem+json"),
         (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not announced as JSON", body = Problem,
@@ -49,10 +52,11 @@ use crate::wire::problem::Problem;
 )]
 pub(super) async fn generate(
     State(app): State<App>,
+    caller: Caller,
     id: RequestId,
     Valid(request): Valid<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    let live = submit(&app, request.order).await?;
+    let live = submit(&app, &caller, request.order).await?;
     let soup_id = soup_header(live.soup());
     let response = if request.stream {
         stream(live, id, app.config.server.keep_alive).await?.into_response()

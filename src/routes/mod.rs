@@ -7,8 +7,10 @@ mod metrics;
 mod models;
 mod policies;
 mod policy;
+mod profile;
 mod readyz;
 mod reload;
+mod users;
 
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,6 +30,7 @@ use crate::app::App;
     tags(
         (name = "generate", description = "Text under a preference"),
         (name = "pool", description = "What preferences can be made of"),
+        (name = "people", description = "What users wish, kept for them"),
         (name = "operate", description = "For those who run the server"),
     ),
     components(schemas(crate::wire::problem::Problem, crate::wire::problem::OpenAiError)),
@@ -42,6 +45,15 @@ pub(crate) fn documented() -> OpenApiRouter<App> {
         .routes(routes!(models::models))
         .routes(routes!(policies::policies))
         .routes(routes!(policy::policy))
+        .routes(routes!(
+            profile::get::get_profile,
+            profile::put::put_profile,
+            profile::patch::patch_profile,
+            profile::delete::delete_profile
+        ))
+        .routes(routes!(users::list::list_users))
+        .routes(routes!(users::erase::erase_user))
+        .routes(routes!(users::export::export_user))
         .routes(routes!(reload::reload))
         .routes(routes!(livez::livez))
         .routes(routes!(readyz::readyz))

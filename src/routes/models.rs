@@ -39,14 +39,19 @@ pub(super) async fn models(State(app): State<App>) -> Json<ModelList> {
     Json(ModelList { object: "list", data: ids.map(model).collect() })
 }
 
-/// The name to answer with, if `model` is one we serve. `soup:...` was read with the request; here only names remain.
+/// The name to answer with, if `model` is one we serve. `soup:...` and `profile:...` were read with the
+/// request; here only names remain.
 pub(super) fn resolve(app: &App, model: Option<String>) -> Result<String, ApiError> {
     let base = base_name(app);
     match model {
         None => Ok(base),
-        Some(name) if name.starts_with("soup:") || name == base || name == "tureen" => Ok(name),
+        Some(name) if name.starts_with("soup:") || name.starts_with("profile:") || name == base || name == "tureen" => {
+            Ok(name)
+        }
         Some(name) => {
-            let detail = format!("there is no model {name:?}: use {base:?}, \"tureen\" or \"soup:NAME=WEIGHT,...\"");
+            let detail = format!(
+                "there is no model {name:?}: use {base:?}, \"tureen\", \"soup:NAME=WEIGHT,...\" or \"profile:USER\""
+            );
             Err(ApiError::new(StatusCode::NOT_FOUND, "model_not_found", detail).at("model"))
         }
     }

@@ -9,7 +9,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::extract::Admin;
 use crate::problem::ApiError;
 use crate::startup::{self, PoolFailure};
 use crate::wire::problem::Problem;
@@ -37,10 +36,6 @@ pub(super) struct Reloaded {
     tag = "operate",
     responses(
         (status = 200, description = "The pool that is served now", body = Reloaded),
-        (status = 401, description = "The token is missing or wrong", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 403, description = "Admin routes are closed", body = Problem,
-            content_type = "application/problem+json"),
         (status = 409, description = "The server runs without a pool folder", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "The pool was refused; `problems` lists why", body = Problem,
@@ -48,7 +43,7 @@ pub(super) struct Reloaded {
         (status = 503, description = "Not now", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn reload(_: Admin, State(app): State<App>) -> Result<Json<Reloaded>, ApiError> {
+pub(super) async fn reload(State(app): State<App>) -> Result<Json<Reloaded>, ApiError> {
     if app.config.pool.dir.is_none() {
         return Err(ApiError::new(StatusCode::CONFLICT, "no_pool", "there is no folder to read: [pool] dir is empty"));
     }

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tureen_soup::{MergeOptions, Preference};
+use tureen_soup::{MergeOptions, Preference, PreferenceError};
 use utoipa::ToSchema;
 
-use super::generate::{ChatMessage, checked};
+use super::generate::{ChatMessage, checked, wish};
 use super::merge::{MergeOptionsSchema, PreferenceSchema};
 use super::parameters::Parameters;
 use crate::config::Limits;
 use crate::extract::Validate;
-use crate::order::Order;
+use crate::order::{Order, Wish};
 use crate::problem::ApiError;
 
 /// A chat completion in OpenAI's shape, with `preference` and `merge` added.
@@ -23,7 +23,7 @@ use crate::problem::ApiError;
     "messages": [{"role": "user", "content": "Why is the sky blue?"}]
 }))]
 pub struct ChatRequest {
-    /// The base's name, or `soup:NAME=WEIGHT,...`. See `GET /v1/models`.
+    /// The base's name, `soup:NAME=WEIGHT,...`, or `profile:USER` for a user's profile. See `GET /v1/models`.
     pub model: Option<String>,
     /// The conversation.
     pub messages: Vec<OpenAiMessage>,
@@ -33,7 +33,7 @@ pub struct ChatRequest {
     /// How policies are mixed.
     #[schema(value_type = Option<MergeOptionsSchema>)]
     pub merge: Option<MergeOptions>,
-    /// Use the preference of this user's profile. Not in this version: refused with `not_supported`.
+    /// Use the preference of this user's profile, and its `merge` unless there is one here.
     pub user: Option<String>,
     /// Answer with an event stream that ends with `[DONE]`.
     pub stream: Option<bool>,
@@ -144,7 +144,7 @@ impl Validate for ChatRequest {
 
     fn validate(self, limits: &Limits) -> Result<ChatOrder, ApiError> {
         self.refuse_what_is_not_supported()?;
-        let preference = preference(self.model.as_deref(), self.preference)?;
+        let wish = wished(self.model.as_deref(), self.user, self.preference, self.merge)?;
         let messages = self.messages.into_iter().enumerate().map(plain).collect::<Result<_, _>>()?;
         let parameters = Parameters {
             max_new_tokens: self.max_completion_tokens.or(self.max_tokens),
@@ -159,12 +159,7 @@ impl Validate for ChatRequest {
             ..Parameters::default()
         };
         Ok(ChatOrder {
-            order: Order {
-                messages: checked(messages, limits)?,
-                preference,
-                merge: self.merge.unwrap_or_default(),
-                sampling: parameters.sampling("", limits)?,
-            },
+            order: Order { messages: checked(messages, limits)?, wish, sampling: parameters.sampling("", limits)? },
             model: self.model,
             stream: self.stream.unwrap_or(false),
             include_usage: self.stream_options.and_then(|o| o.include_usage).unwrap_or(false),
@@ -178,7 +173,6 @@ impl ChatRequest {
         let format = self.response_format.as_ref();
         let penalty = |p: Option<f64>| p.is_some_and(|p| p != 0.0);
         let wants = [
-            ("user", self.user.is_some(), "profiles are not in this version; send `preference`"),
             ("n", self.n.is_some_and(|n| n != 1), "only one answer per request: n must be 1"),
             ("tools", self.tools.as_ref().is_some_and(|t| !t.is_empty()), "tools are not supported"),
             ("response_format", format.is_some_and(|f| f.kind != "text"), "only {\"type\":\"text\"} is supported"),
@@ -193,17 +187,28 @@ impl ChatRequest {
     }
 }
 
-/// The preference in `model: "soup:..."` or in the field of its own, but not in both.
-fn preference(model: Option<&str>, field: Option<Preference>) -> Result<Preference, ApiError> {
+/// The preference in `model: "soup:..."`, in the profile that `model: "profile:..."` or `user` names, or in the field of
+/// its own, but only one of them.
+fn wished(
+    model: Option<&str>,
+    user: Option<String>,
+    field: Option<Preference>,
+    merge: Option<MergeOptions>,
+) -> Result<Wish, ApiError> {
     let model = model.unwrap_or_default();
-    if model.starts_with("profile:") {
-        return Err(ApiError::not_supported("model", "profiles are not in this version; use soup:NAME=WEIGHT,..."));
+    let (named, preference) = match (model.strip_prefix("soup:"), model.strip_prefix("profile:")) {
+        (Some(text), _) => {
+            let refused = |e: PreferenceError| ApiError::invalid("invalid_preference", "model", e.to_string());
+            (None, Some(text.parse().map_err(refused)?))
+        }
+        (None, Some(user)) => (Some(user), None),
+        (None, None) => return wish(user.as_deref(), field, merge),
+    };
+    if field.is_some() || user.is_some() {
+        let detail = "send a preference, a user, or a model soup:... or profile:..., one of them";
+        return Err(ApiError::invalid("invalid_field", "model", detail));
     }
-    let Some(text) = model.strip_prefix("soup:") else { return Ok(field.unwrap_or_default()) };
-    if field.is_some() {
-        return Err(ApiError::invalid("invalid_field", "model", "send either preference or model soup:..., not both"));
-    }
-    text.parse().map_err(|e| ApiError::invalid("invalid_preference", "model", format!("{e}")))
+    wish(named, preference, merge)
 }
 
 fn plain((i, message): (usize, OpenAiMessage)) -> Result<ChatMessage, ApiError> {

@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 use super::merge::{MergeOptionsSchema, PreferenceSchema};
 use super::parameters::Parameters;
 use crate::config::Limits;
-use crate::extract::Validate;
-use crate::order::Order;
+use crate::extract::{Validate, invalid_user};
+use crate::order::{Order, Wish};
 use crate::problem::ApiError;
+use crate::store::UserId;
 
 /// One request for text. Unknown fields are refused.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -28,7 +29,7 @@ pub struct GenerateRequest {
     /// Weighted policies; left out or `{}` is the base.
     #[schema(value_type = Option<PreferenceSchema>)]
     pub preference: Option<Preference>,
-    /// Use the preference of this user's profile. Not in this version: refused with `not_supported`.
+    /// Use the preference of this user's profile, and its `merge` unless there is one here.
     pub user: Option<String>,
     /// How policies are mixed.
     #[schema(value_type = Option<MergeOptionsSchema>)]
@@ -68,25 +69,42 @@ impl Validate for GenerateRequest {
     type Valid = GenerateOrder;
 
     fn validate(self, limits: &Limits) -> Result<GenerateOrder, ApiError> {
-        if self.user.is_some() {
-            return Err(ApiError::not_supported("user", "profiles are not in this version; send `preference`"));
-        }
         if self.explain {
             return Err(ApiError::not_supported("explain", "explain is not in this version; send false"));
         }
         let messages = conversation(self.inputs, self.messages, limits)?;
         let mut parameters = self.parameters.unwrap_or_default();
-        let (preference, merge) = match parameters.merged_adapters.take() {
-            None => (self.preference.unwrap_or_default(), self.merge.unwrap_or_default()),
-            Some(_) if self.preference.is_some() || self.merge.is_some() => {
-                let detail = "send either parameters.merged_adapters or preference and merge, not both";
+        let wish = match parameters.merged_adapters.take() {
+            None => wish(self.user.as_deref(), self.preference, self.merge)?,
+            Some(_) if self.preference.is_some() || self.merge.is_some() || self.user.is_some() => {
+                let detail = "send either parameters.merged_adapters or preference, merge and user, not both";
                 return Err(ApiError::invalid("invalid_field", "parameters.merged_adapters", detail));
             }
-            Some(adapters) => adapters.translate()?,
+            Some(adapters) => {
+                let (preference, merge) = adapters.translate()?;
+                Wish::Inline { preference, merge }
+            }
         };
         let logprobs = parameters.logprobs.unwrap_or(false);
         let sampling = parameters.sampling("parameters.", limits)?;
-        Ok(GenerateOrder { order: Order { messages, preference, merge, sampling }, stream: self.stream, logprobs })
+        Ok(GenerateOrder { order: Order { messages, wish, sampling }, stream: self.stream, logprobs })
+    }
+}
+
+/// The preference named in a request, or the user whose profile has it, but not both.
+pub(super) fn wish(
+    user: Option<&str>,
+    preference: Option<Preference>,
+    merge: Option<MergeOptions>,
+) -> Result<Wish, ApiError> {
+    match (user, preference) {
+        (None, preference) => {
+            Ok(Wish::Inline { preference: preference.unwrap_or_default(), merge: merge.unwrap_or_default() })
+        }
+        (Some(_), Some(_)) => {
+            Err(ApiError::invalid("invalid_field", "user", "send either user or preference, not both"))
+        }
+        (Some(user), None) => Ok(Wish::Profile { user: UserId::new(user).ok_or_else(invalid_user)?, merge }),
     }
 }
 

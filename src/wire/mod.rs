@@ -9,3 +9,4 @@ pub mod merge;
 pub mod parameters;
 pub mod policies;
 pub mod problem;
+pub mod profile;

@@ -15,20 +15,20 @@ fn tureen(variables: &[(String, String)], arguments: &[&str]) -> Command {
     command
 }
 
-fn run(variables: &[(String, String)], arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(variables: &[(String, String)], arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = tureen(variables, arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     rest: BufReader<std::process::ChildStdout>,
 }
 
 impl Running {
-    fn start(variables: &[(String, String)]) -> Self {
+    pub(crate) fn start(variables: &[(String, String)]) -> Self {
         let mut child = tureen(variables, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut rest = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -40,6 +40,11 @@ impl Running {
             panic!("{line}{stderr}");
         };
         Self { child, url, rest }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     fn terminate(&self) {
@@ -203,6 +208,15 @@ fn logs_hold_no_prompt_no_answer_and_no_key() {
         http.get(format!("{}/canary-path?canary=query", server.url)).send().await.unwrap();
         let body = serde_json::json!({"inputs": "x", "preference": {"canary-weight": 1}});
         http.post(format!("{}/generate", server.url)).json(&body).send().await.unwrap();
+        let profile = format!("{}/users/canary-user/profile", server.url);
+        let body = serde_json::json!({"preference": {"concise": 1}});
+        let put = http.put(&profile).header("idempotency-key", "canary-change").json(&body).send().await.unwrap();
+        assert_eq!(put.status(), 201);
+        let body = serde_json::json!({"inputs": "x", "user": "canary-user", "parameters": {"max_new_tokens": 1}});
+        assert_eq!(http.post(format!("{}/generate", server.url)).json(&body).send().await.unwrap().status(), 200);
+        let key = format!("tureen_{}_canary", "0".repeat(16));
+        assert_eq!(http.get(&profile).bearer_auth(key).send().await.unwrap().status(), 401);
+        http.delete(format!("{}/users/canary-user", server.url)).send().await.unwrap();
     });
     server.terminate();
     assert_eq!(server.exit_code(), 0);

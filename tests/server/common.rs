@@ -9,7 +9,9 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tureen::app::App;
+use tureen::auth::Key;
 use tureen::config::Config;
+use tureen::store::{NewKey, Store};
 use tureen::{serve, startup};
 
 /// Nothing in these tests takes longer, on any machine.
@@ -35,6 +37,14 @@ impl Fixture {
         self.dir.path().join("pool")
     }
 
+    pub(crate) fn store(&self) -> PathBuf {
+        self.dir.path().join("tureen.db")
+    }
+
+    fn store_url(&self) -> String {
+        format!("sqlite://{}", self.store().display())
+    }
+
     /// The variables that point a server here, and `more`.
     pub(crate) fn variables(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
         let path = |p: &Path| p.display().to_string();
@@ -42,6 +52,7 @@ impl Fixture {
             ("TUREEN__BASE__PATH", path(&self.base())),
             ("TUREEN__POOL__DIR", path(&self.pool())),
             ("TUREEN__SERVER__BIND", "127.0.0.1:0".to_owned()),
+            ("TUREEN__STORE__URL", self.store_url()),
             ("TUREEN__ENGINE__THREADS", "1".to_owned()),
             ("TUREEN__ENGINE__MEMORY_BUDGET", "256MiB".to_owned()),
         ];
@@ -67,11 +78,16 @@ impl Server {
 
     /// With these settings, `SECTION__KEY` and value.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        let fixture = Fixture::new();
+        Self::on(Fixture::new(), settings).await
+    }
+
+    /// On a base, pool and store that are there already.
+    pub(crate) async fn on(fixture: Fixture, settings: &[(&str, &str)]) -> Self {
         let config = Config::load(None, fixture.variables(settings)).unwrap();
+        let (store, auth) = startup::open_store(&config).await.unwrap();
         let (base, pool) = startup::open(&config).unwrap();
         let engine = startup::start_engine(&config, base, pool).unwrap();
-        let app = App::new(engine, config);
+        let app = App::new(engine, config, store, auth);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -80,6 +96,45 @@ impl Server {
             let _ = stopped.await;
         }));
         Self { fixture, address, app, http: reqwest::Client::new(), stop: Some(stop), task }
+    }
+
+    /// One that asks for keys.
+    pub(crate) async fn locked() -> Self {
+        Self::locked_with(&[]).await
+    }
+
+    /// One that asks for keys, with these settings.
+    pub(crate) async fn locked_with(settings: &[(&str, &str)]) -> Self {
+        let fixture = Fixture::new();
+        let always = [("AUTH__REQUIRE_KEYS", "always")];
+        // A server without any key does not start; this one is never used.
+        let config = Config::load(None, fixture.variables(&[])).unwrap();
+        let store = Store::open(&config.store).await.unwrap().unwrap();
+        add_key(&store, "", "nobody").await;
+        store.close().await;
+        Self::on(fixture, &[&always, settings].concat()).await
+    }
+
+    /// A new key that works already.
+    pub(crate) async fn key(&self, scopes: &str) -> String {
+        self.key_of("default", scopes).await
+    }
+
+    /// A new key of `owner` that works already.
+    pub(crate) async fn key_of(&self, owner: &str, scopes: &str) -> String {
+        let store = self.app.store.as_ref().unwrap();
+        let key = add_key(store, scopes, owner).await;
+        self.app.auth.refresh(store).await.unwrap();
+        key
+    }
+
+    /// Waits until `condition` is true.
+    pub(crate) async fn until(&self, condition: impl AsyncFn() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !condition().await {
+            assert!(Instant::now() < end, "it does not come true");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -137,6 +192,22 @@ impl Server {
         tokio::time::timeout(PATIENCE, self.task).await.expect("the server ends").unwrap().unwrap();
         begun.elapsed()
     }
+}
+
+async fn add_key(store: &Store, scopes: &str, owner: &str) -> String {
+    let key = Key::generate();
+    let new = NewKey {
+        id: key.id().to_owned(),
+        owner: owner.to_owned(),
+        name: "test".to_owned(),
+        secret_sha256: key.secret_sha256(),
+        scopes: scopes.to_owned(),
+        rate_per_minute: None,
+        concurrency: None,
+        lasts_ms: None,
+    };
+    store.add_key(new).await.unwrap();
+    key.reveal()
 }
 
 /// A body for `/generate` that is decided and short.

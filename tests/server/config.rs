@@ -86,6 +86,10 @@ fn impossible_values_are_refused_and_named() {
         ("TUREEN__POOL__WEIGHTS", "borrowed", "pool.weights"),
         ("TUREEN__LOG__FORMAT", "xml", "log.format"),
         ("TUREEN__BASE__SOURCES", "ftp:x", "base.sources"),
+        ("TUREEN__AUTH__REQUIRE_KEYS", "never", "auth.require_keys"),
+        ("TUREEN__AUTH__CONCURRENCY", "-1", "auth.concurrency"),
+        ("TUREEN__STORE__TIMEOUT_MS", "0", "store.timeout_ms"),
+        ("TUREEN__STORE__MAX_CONNECTIONS", "0", "store.max_connections"),
     ];
     for (name, value, named) in cases {
         let error = Config::load(None, env(&[(name, value)])).unwrap_err().to_string();
@@ -97,8 +101,12 @@ fn impossible_values_are_refused_and_named() {
 
 #[test]
 fn a_secret_is_never_shown() {
-    let config = Config::load(None, env(&[("TUREEN__ADMIN__TOKEN", "canary-token")])).unwrap();
-    assert!(!format!("{config:?}").contains("canary"));
+    for (name, value) in
+        [("TUREEN__ADMIN__TOKEN", "canary-token"), ("TUREEN__STORE__URL", "postgres://tureen:canary@localhost/tureen")]
+    {
+        let config = Config::load(None, env(&[(name, value)])).unwrap();
+        assert!(!format!("{config:?}").contains("canary"));
+    }
     // Set under a key that wants a number, the value is not repeated either.
     let error = Config::load(None, env(&[("TUREEN__LIMITS__MAX_WAITING", "canary-token")])).unwrap_err();
     assert!(!error.to_string().contains("canary"));

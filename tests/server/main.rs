@@ -3,13 +3,17 @@
 // The helpers may fail as loudly as the tests they serve.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod binary;
 mod chat;
 mod common;
 mod config;
+mod crash;
 mod fixture;
 mod generate;
 mod http;
+mod keys;
 mod lifecycle;
 mod pool;
+mod profiles;
 mod weights;

@@ -1,10 +1,15 @@
 //! Extractors that validate: a handler only ever sees what may be used.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::request::Parts;
+mod preconditions;
+mod target;
+
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+
+pub use preconditions::{Preconditions, etag};
+pub use target::{Target, invalid_user, profiles, unknown_user};
 
 use crate::app::App;
 use crate::config::Limits;
@@ -86,31 +91,4 @@ fn refused(error: &serde_json::Error, path: Option<String>) -> ApiError {
         (StatusCode::BAD_REQUEST, "invalid_json")
     };
     ApiError { field: path.filter(|_| bad_value), ..ApiError::new(status, code, detail) }
-}
-
-/// Proof that the caller may use the admin routes.
-pub struct Admin;
-
-impl FromRequestParts<App> for Admin {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Some(token) = &app.config.admin_token else {
-            return if app.config.server.bind.ip().is_loopback() { Ok(Self) } else { Err(closed()) };
-        };
-        let given = parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()?.strip_prefix("Bearer "));
-        match given {
-            Some(given) if token.matches(given) => Ok(Self),
-            _ => Err(ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "send `authorization: Bearer TOKEN` with the token of [admin] token",
-            )),
-        }
-    }
-}
-
-fn closed() -> ApiError {
-    let detail = "admin routes are closed: set [admin] token, or bind to a loopback address";
-    ApiError::new(StatusCode::FORBIDDEN, "admin_closed", detail)
 }

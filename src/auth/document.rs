@@ -1,0 +1,60 @@
+//! What the OpenAPI document says about keys, made from the same table that the guard reads.
+
+use axum::http::Method;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, Response, ResponseBuilder};
+
+use super::{Access, access};
+use crate::problem::Shape;
+
+const SCHEME: &str = "key";
+
+/// Adds to each operation the scope it asks for, and what it answers without.
+pub(crate) fn annotate(mut document: OpenApi) -> OpenApi {
+    let mut bearer = Http::new(HttpAuthScheme::Bearer);
+    bearer.description =
+        Some("A key made with `tureen keys add`. Not asked for on loopback addresses, unless configured.".into());
+    document.components.get_or_insert_default().add_security_scheme(SCHEME, SecurityScheme::Http(bearer));
+    for (path, item) in &mut document.paths.paths {
+        let operations = [
+            (Method::GET, &mut item.get),
+            (Method::PUT, &mut item.put),
+            (Method::POST, &mut item.post),
+            (Method::PATCH, &mut item.patch),
+            (Method::DELETE, &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                ask(operation, access(&method, path), Shape::of(path));
+            }
+        }
+    }
+    document
+}
+
+fn ask(operation: &mut Operation, access: Access, shape: Shape) {
+    let scopes = match access {
+        Access::Public => return,
+        Access::Key => None,
+        Access::Scope(scope) => Some(scope.name()),
+    };
+    operation.security = Some(vec![SecurityRequirement::new(SCHEME, scopes)]);
+    let refusals = [
+        ("401", "There is no key, or it does not work"),
+        ("403", "The key does not have the scope"),
+        ("429", "The key asked for more than it may; see Retry-After"),
+    ];
+    for (status, description) in refusals {
+        operation.responses.responses.insert(status.into(), refusal(description, shape).into());
+    }
+}
+
+fn refusal(description: &str, shape: Shape) -> Response {
+    let (kind, schema) = match shape {
+        Shape::Problem => ("application/problem+json", "Problem"),
+        Shape::OpenAi => ("application/json", "OpenAiError"),
+    };
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    ResponseBuilder::new().description(description).content(kind, content).build()
+}

@@ -1,0 +1,45 @@
+//! What is done beside the requests, for as long as the server runs.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::app::App;
+use crate::store::{Store, StoreError};
+
+/// A key that was made or revoked, here or elsewhere, works or ends after about this.
+const KEYS: Duration = Duration::from_millis(500);
+
+/// Changes are forgotten this much later than they may be.
+const CHANGES: Duration = Duration::from_mins(10);
+
+/// Keeps the keys as the store has them, and the store free of what is too old. Returns when it is dropped.
+pub async fn keep(app: App, store: Store) -> Infallible {
+    let age = i64::try_from(app.config.store.idempotency.as_millis()).unwrap_or(i64::MAX);
+    let keys = every(KEYS, || app.auth.refresh(&store));
+    let changes = every(CHANGES, || async { store.forget_changes(age).await.map(drop) });
+    tokio::select! {
+        never = keys => never,
+        never = changes => never,
+    }
+}
+
+/// Does `work` again and again. That the store is gone is told once, not at every attempt.
+async fn every<F: Future<Output = Result<(), StoreError>>>(pause: Duration, work: impl Fn() -> F) -> Infallible {
+    let mut ticks = interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut gone = false;
+    loop {
+        ticks.tick().await;
+        match work().await {
+            Ok(()) => gone = false,
+            Err(error) => {
+                if !gone {
+                    tracing::warn!(%error, "the store is gone; keys work as they were last read");
+                }
+                gone = true;
+            }
+        }
+    }
+}

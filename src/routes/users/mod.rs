@@ -1,0 +1,5 @@
+//! `/users`: one file per route.
+
+pub(super) mod erase;
+pub(super) mod export;
+pub(super) mod list;

@@ -1,0 +1,212 @@
+//! What every database does, whichever it is.
+
+use std::collections::BTreeSet;
+
+use tureen::auth::Key;
+use tureen::store::{Change, Changed, Draft, Edit, NewKey, Outcome, Profile, Store, StoreError, UserId};
+use tureen_soup::MergeOptions;
+
+/// Everything, each part with an owner of its own.
+pub(crate) async fn all(store: &Store) {
+    a_profile_is_created_updated_and_deleted(store).await;
+    what_is_refused_changes_nothing(store).await;
+    every_bit_of_a_weight_is_kept(store).await;
+    no_update_is_lost(store).await;
+    a_change_sent_again_is_done_once(store).await;
+    a_change_sent_at_once_is_done_once(store).await;
+    owners_do_not_see_each_other(store).await;
+    pages_are_ordered_by_bytes(store).await;
+    erasing_leaves_nothing(store).await;
+    keys_are_listed_and_revoked(store).await;
+}
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn draft(preference: &str) -> Draft {
+    Draft { preference: preference.parse().unwrap(), merge: MergeOptions::default() }
+}
+
+fn change<'a>(owner: &'a str, user: &'a UserId, client_key: Option<&'a str>, what: &str) -> Change<'a> {
+    Change { owner, user, client_key, fingerprint: what.to_owned() }
+}
+
+pub(crate) async fn try_put(store: &Store, owner: &str, name: &str, preference: &str) -> Result<Changed, StoreError> {
+    store.change(&change(owner, &user(name), None, preference), |_| Ok(Edit::Put(draft(preference)))).await
+}
+
+pub(crate) async fn put(store: &Store, owner: &str, name: &str, preference: &str) -> Outcome {
+    try_put(store, owner, name, preference).await.unwrap().outcome
+}
+
+async fn get(store: &Store, owner: &str, name: &str) -> Option<Profile> {
+    store.profile(owner, &user(name)).await.unwrap()
+}
+
+async fn a_profile_is_created_updated_and_deleted(store: &Store) {
+    let owner = "lifecycle";
+    assert_eq!(get(store, owner, "u").await, None);
+    let Outcome::Created(first) = put(store, owner, "u", "a=0.5,b=0.5").await else { panic!("it was new") };
+    assert_eq!(get(store, owner, "u").await, Some(first.clone()));
+    let Outcome::Updated(second) = put(store, owner, "u", "b=1").await else { panic!("it was there") };
+    assert_ne!(second.etag, first.etag);
+    assert_eq!(second.created_at, first.created_at);
+    assert!(second.updated_at >= first.updated_at);
+    assert_eq!(second.draft, draft("b=1"));
+    assert_eq!(get(store, owner, "u").await, Some(second.clone()));
+    let name = user("u");
+    let seen = |current: Option<&Profile>| {
+        assert_eq!(current, Some(&second));
+        Ok::<_, StoreError>(Edit::Delete)
+    };
+    assert_eq!(store.change(&change(owner, &name, None, ""), seen).await.unwrap().outcome, Outcome::Deleted);
+    assert_eq!(get(store, owner, "u").await, None);
+    let Outcome::Created(again) = put(store, owner, "u", "b=1").await else { panic!("it is new again") };
+    assert_ne!(again.etag, second.etag, "a tag never comes back");
+}
+
+async fn what_is_refused_changes_nothing(store: &Store) {
+    let name = user("u");
+    put(store, "refused", "u", "a=1").await;
+    let before = get(store, "refused", "u").await;
+    let refuse = |_: Option<&Profile>| Err(StoreError::NotSupported("refused"));
+    let error = store.change(&change("refused", &name, Some("k"), ""), refuse).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotSupported("refused")));
+    assert_eq!(get(store, "refused", "u").await, before);
+    let done = store.change(&change("refused", &name, Some("k"), ""), |_| Ok::<_, StoreError>(Edit::Delete)).await;
+    assert!(!done.unwrap().replayed, "what was refused is not remembered");
+}
+
+async fn every_bit_of_a_weight_is_kept(store: &Store) {
+    let weights = [1.0 / 3.0, 0.1 + 0.2, 5e-324, f64::MAX, 0.0, 1e22, 123_456_789.123_456_78];
+    let pairs = weights.iter().enumerate().map(|(i, w)| (format!("p{i}"), *w));
+    let preference = tureen_soup::Preference::from_pairs(pairs).unwrap();
+    put(store, "bits", "u", &preference.to_string()).await;
+    let kept = get(store, "bits", "u").await.unwrap().draft.preference;
+    let bits = |p: &tureen_soup::Preference| p.iter().map(|(_, w)| w.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&kept), bits(&preference));
+}
+
+async fn no_update_is_lost(store: &Store) {
+    put(store, "lost", "u", "a=1").await;
+    let count = async |_: u32| {
+        let name = user("u");
+        let more = |current: Option<&Profile>| {
+            let (_, weight) = current.unwrap().draft.preference.iter().next().unwrap();
+            Ok::<_, StoreError>(Edit::Put(draft(&format!("a={}", weight + 1.0))))
+        };
+        // Whoever was overtaken too often is told so, and nothing was done.
+        while let Err(error) = store.change(&change("lost", &name, None, ""), more).await {
+            assert!(matches!(error, StoreError::Contended), "{error}");
+        }
+    };
+    futures_util::future::join_all((0..24).map(count)).await;
+    assert_eq!(get(store, "lost", "u").await.unwrap().draft, draft("a=25"));
+}
+
+async fn a_change_sent_again_is_done_once(store: &Store) {
+    let owner = "again";
+    let name = user("u");
+    let send = async |key: &str, what: &str| {
+        store.change(&change(owner, &name, Some(key), what), |_| Ok::<_, StoreError>(Edit::Put(draft(what)))).await
+    };
+    let first = send("k-1", "a=1").await.unwrap();
+    send("k-2", "a=2").await.unwrap();
+    let again = send("k-1", "a=1").await.unwrap();
+    assert!(!first.replayed && again.replayed);
+    assert_eq!(again.outcome, first.outcome);
+    assert_eq!(get(store, owner, "u").await.unwrap().draft, draft("a=2"), "it was not done again");
+    assert!(matches!(send("k-1", "a=3").await.unwrap_err(), StoreError::ClientKeyReused));
+    let elsewhere = change("again-2", &name, Some("k-1"), "x");
+    let other = store.change(&elsewhere, |_| Ok::<_, StoreError>(Edit::Put(draft("a=3"))));
+    assert!(!other.await.unwrap().replayed, "another owner's key is another key");
+    assert!(store.forget_changes(-1000).await.unwrap() >= 3);
+    assert!(!send("k-1", "a=3").await.unwrap().replayed, "what was forgotten can be done again");
+    assert_eq!(store.forget_changes(1_000_000).await.unwrap(), 0, "what is young is not forgotten");
+}
+
+async fn a_change_sent_at_once_is_done_once(store: &Store) {
+    let send = async |_: u32| {
+        let name = user("u");
+        let put = |_: Option<&Profile>| Ok::<_, StoreError>(Edit::Put(draft("a=1")));
+        let Changed { outcome, replayed } =
+            store.change(&change("at-once", &name, Some("k"), "a=1"), put).await.unwrap();
+        let Outcome::Created(profile) = outcome else { panic!("each one is told of the first") };
+        (profile.etag, replayed)
+    };
+    let done = futures_util::future::join_all((0..16).map(send)).await;
+    assert_eq!(done.iter().filter(|(_, replayed)| !replayed).count(), 1);
+    assert_eq!(done.iter().map(|(etag, _)| etag).collect::<BTreeSet<_>>().len(), 1);
+}
+
+async fn owners_do_not_see_each_other(store: &Store) {
+    put(store, "owner-a", "u", "a=1").await;
+    assert_eq!(get(store, "owner-b", "u").await, None);
+    let Outcome::Created(_) = put(store, "owner-b", "u", "b=1").await else { panic!("the name is free there") };
+    assert_eq!(get(store, "owner-a", "u").await.unwrap().draft, draft("a=1"));
+    assert_eq!(store.users("owner-a", None, 10).await.unwrap().users.len(), 1);
+}
+
+async fn pages_are_ordered_by_bytes(store: &Store) {
+    let mut names = ["b", "B", "a", "ä", "a-1", "a_1", "10", "9", "z", "\u{1f600}"];
+    for name in names {
+        put(store, "pages", name, "a=1").await;
+    }
+    names.sort_unstable();
+    for limit in 1..=11 {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.users("pages", after.as_ref(), limit).await.unwrap();
+            assert!(page.users.len() <= limit as usize);
+            seen.extend(page.users.iter().map(|(name, _)| name.clone()));
+            if !page.more {
+                break;
+            }
+            after = seen.last().map(|name: &String| user(name));
+        }
+        assert_eq!(seen, names, "{limit} on a page");
+    }
+}
+
+async fn erasing_leaves_nothing(store: &Store) {
+    let name = user("u");
+    let keep = |key| change("erase", &name, Some(key), "");
+    for key in ["k-1", "k-2"] {
+        store.change(&keep(key), |_| Ok::<_, StoreError>(Edit::Put(draft("a=1")))).await.unwrap();
+    }
+    put(store, "erase", "other", "a=1").await;
+    let erased = store.erase("erase", &name).await.unwrap();
+    assert_eq!((erased.profiles, erased.changes), (1, 2));
+    assert_eq!(get(store, "erase", "u").await, None);
+    assert!(get(store, "erase", "other").await.is_some());
+    let again = store.erase("erase", &name).await.unwrap();
+    assert_eq!((again.profiles, again.changes), (0, 0));
+}
+
+async fn keys_are_listed_and_revoked(store: &Store) {
+    let before = store.keys_revision().await.unwrap();
+    let key = Key::generate();
+    let new = NewKey {
+        id: key.id().to_owned(),
+        owner: "keys".to_owned(),
+        name: "a name".to_owned(),
+        secret_sha256: key.secret_sha256(),
+        scopes: "generate,admin".to_owned(),
+        rate_per_minute: Some(5),
+        concurrency: None,
+        lasts_ms: Some(1000),
+    };
+    store.add_key(new).await.unwrap();
+    let find = async || store.keys().await.unwrap().into_iter().find(|k| k.id == key.id()).unwrap();
+    let stored = find().await;
+    assert_eq!((stored.name.as_str(), stored.scopes.as_str()), ("a name", "generate,admin"));
+    assert_eq!((stored.rate_per_minute, stored.concurrency), (Some(5), None));
+    assert_eq!((stored.expires_at, stored.revoked_at), (Some(stored.created_at + 1000), None));
+    let between = store.keys_revision().await.unwrap();
+    assert!(store.revoke_key(key.id()).await.unwrap());
+    assert!(find().await.revoked_at.is_some());
+    assert!(!store.revoke_key(key.id()).await.unwrap());
+    assert!(!store.revoke_key("no-such").await.unwrap());
+    assert!(before < between && between < store.keys_revision().await.unwrap());
+}
