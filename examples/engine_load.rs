@@ -52,7 +52,7 @@ fn submission(engine: &Engine, config: &Config, request: GenerateRequest) -> Res
     let prompt = checkpoint.tokenizer().encode(&template.render(&order.messages, true)?, false)?;
     let max_new_tokens = order.sampling.max_new_tokens.unwrap_or(config.limits.default_new_tokens);
     let params = SamplingParams { max_new_tokens, ignore_eos: order.sampling.ignore_eos, ..SamplingParams::default() };
-    Ok(Submission { prompt, pool, soup, path: PathChoice::Auto, params })
+    Ok(Submission { prompt, pool, soup, path: PathChoice::Auto, client: 0, params })
 }
 
 /// Tokens per second of all answers together.

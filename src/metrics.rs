@@ -240,6 +240,9 @@ struct EngineMetrics {
     prefill_tokens: Counter,
     decode_tokens: Counter,
     gate_tokens: Counter,
+    prefix_bytes: Gauge,
+    prefix_hits: Counter,
+    preemptions: Counter,
     panics: Counter,
 }
 
@@ -251,7 +254,11 @@ impl EngineMetrics {
         Self {
             running: gauge(r, "num_requests_running", "Rows in the batch"),
             waiting: gauge(r, "num_requests_waiting", "Requests waiting for a place in the batch"),
-            kv_usage: real(r, "kv_cache_usage_ratio", "Share of the memory budget that KV caches hold, 0 to 1"),
+            kv_usage: real(
+                r,
+                "kv_cache_usage_ratio",
+                "Share of the memory budget that KV caches hold, kept prefixes aside, 0 to 1",
+            ),
             memory_budget: gauge(r, "memory_budget_bytes", "Budget for KV caches and materialised soups"),
             memory_used: gauge(r, "memory_used_bytes", "Bytes leased from the budget"),
             kv_bytes: gauge(r, "kv_cache_bytes", "Bytes leased for KV caches"),
@@ -265,6 +272,9 @@ impl EngineMetrics {
             prefill_tokens: counter(r, "prefill_tokens", "Prompt tokens computed"),
             decode_tokens: counter(r, "decode_tokens", "Tokens sampled"),
             gate_tokens: counter(r, "gate_tokens", "Tokens computed with a gate"),
+            prefix_bytes: gauge(r, "prefix_cache_bytes", "Bytes of the KV caches that are kept for prompts to come"),
+            prefix_hits: counter(r, "prefix_hit_tokens", "Prompt tokens found in the prefix cache, not computed"),
+            preemptions: counter(r, "preemptions", "Times a running request gave its KV cache to older ones"),
             panics: counter(r, "step_panics", "Steps that crashed and were contained"),
         }
     }
@@ -277,6 +287,7 @@ impl EngineMetrics {
             memory_budget_bytes,
             memory_used_bytes,
             kv_cache_bytes,
+            prefix_cache_bytes,
             soup_cache_entries,
             soup_cache_bytes,
             merges,
@@ -287,11 +298,14 @@ impl EngineMetrics {
             prefill_tokens,
             decode_tokens,
             gate_tokens,
+            prefix_hit_tokens,
+            preemptions,
             panics,
         } = *stats;
         self.running.set(running as i64);
         self.waiting.set(waiting as i64);
-        self.kv_usage.set(kv_cache_bytes as f64 / memory_budget_bytes.max(1) as f64);
+        let in_use = kv_cache_bytes.saturating_sub(prefix_cache_bytes);
+        self.kv_usage.set(in_use as f64 / memory_budget_bytes.max(1) as f64);
         self.memory_budget.set(memory_budget_bytes as i64);
         self.memory_used.set(memory_used_bytes as i64);
         self.kv_bytes.set(kv_cache_bytes as i64);
@@ -305,6 +319,9 @@ impl EngineMetrics {
         copy(&self.prefill_tokens, prefill_tokens);
         copy(&self.decode_tokens, decode_tokens);
         copy(&self.gate_tokens, gate_tokens);
+        self.prefix_bytes.set(prefix_cache_bytes as i64);
+        copy(&self.prefix_hits, prefix_hit_tokens);
+        copy(&self.preemptions, preemptions);
         copy(&self.panics, panics);
     }
 }

@@ -106,6 +106,7 @@ pub fn start_engine(config: &Config, base: Arc<Checkpoint>, pool: Arc<Pool>) -> 
         max_batch_rows: config.engine.max_batch_rows,
         max_waiting: config.limits.max_waiting,
         prefill_chunk: config.engine.prefill_chunk,
+        prefix_cache: true,
         max_context,
         promote_after: config.promote_after,
         precision: config.engine.precision,

@@ -44,7 +44,8 @@ async fn try_submit(app: &App, caller: &Caller, order: Order) -> Result<Live, Ap
     let soup = Arc::new(pool.soup(&preference, &merge).map_err(|e| preference_error(&e, field))?);
     let (prompt, order) = tokenise(app.engine.clone(), order).await?;
     let params = params(&app.config, app.engine.checkpoint(), prompt.len(), order.sampling)?;
-    let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path: PathChoice::Auto, params };
+    let submission =
+        Submission { prompt, pool: pool.clone(), soup: soup.clone(), path: PathChoice::Auto, client: 0, params };
     let retry_after_s = app.config.limits.retry_after_s;
     let generation = app.engine.submit(submission).map_err(|e| submit_error(&e, retry_after_s))?;
     let view = SoupView::new(&pool, &soup, generation.path());

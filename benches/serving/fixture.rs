@@ -84,7 +84,14 @@ impl Fixture {
 
     /// As [`Self::engine`], with more rows or another precision.
     pub(crate) fn engine_in(&self, precision: Precision, pool: &Arc<Pool>, max_batch_rows: usize) -> Serving<'_> {
-        let options = EngineOptions { precision, promote_after: 0, max_batch_rows, ..EngineOptions::default() };
+        // Without a prefix cache: what is measured is computed.
+        let options = EngineOptions {
+            precision,
+            promote_after: 0,
+            max_batch_rows,
+            prefix_cache: false,
+            ..EngineOptions::default()
+        };
         let engine = Engine::start(self.checkpoint.clone(), pool.clone(), options).unwrap();
         Serving { engine, next: &self.next }
     }
@@ -120,7 +127,7 @@ impl Serving<'_> {
     pub(crate) fn submit(&self, soup: &Arc<Soup>, path: PathChoice, prompt: Vec<u32>, answer: usize) -> Generation {
         let params = SamplingParams { max_new_tokens: answer, ignore_eos: true, ..SamplingParams::default() };
         let (pool, soup) = (self.engine.pool(), soup.clone());
-        self.engine.submit(Submission { prompt, pool, soup, path, params }).unwrap()
+        self.engine.submit(Submission { prompt, pool, soup, path, client: 0, params }).unwrap()
     }
 }
 

@@ -38,7 +38,7 @@ pub fn run(config: &Config, args: Generate) -> Result<(), Failure> {
     let prompt = submit::prompt_tokens(&engine, &order).map_err(|e| Failure::Usage(e.detail))?;
     let params: SamplingParams = submit::params(config, engine.checkpoint(), prompt.len(), order.sampling)
         .map_err(|e| Failure::Usage(e.detail))?;
-    let submission = Submission { prompt, pool, soup, path: PathChoice::Auto, params };
+    let submission = Submission { prompt, pool, soup, path: PathChoice::Auto, client: 0, params };
     let mut generation = engine.submit(submission).map_err(Failure::engine)?;
     let mut out = std::io::stdout().lock();
     let mut say = |text: &str| out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -9,16 +9,17 @@ use std::thread::JoinHandle;
 use tureen_kernels::{Compute, Isa, Team};
 use tureen_soup::{Pool, Revision, Soup};
 
-use crate::budget::{Budget, Purpose};
+use crate::budget::Budget;
 use crate::checkpoint::Checkpoint;
 use crate::error::{EngineError, GenerationError, SubmitError};
 use crate::event::{PathChoice, SoupPath};
 use crate::generation::Generation;
-use crate::model::{Gates, KvCache, Layout, Mix, Model, Weights};
+use crate::kv::{Kv, PrefixKey, SequenceCache};
+use crate::model::{Gates, Layout, Mix, Model, Weights};
 use crate::options::EngineOptions;
 use crate::sampling::{Sampler, SamplingParams, TextStream};
-use crate::scheduler::{Admitted, Command, LogitsJob, Place, Scheduler, Sequence, Served, Setup};
-use crate::soups::{Heat, Materials, Merger, NoRoom, SoupCache, State};
+use crate::scheduler::{Admitted, Command, LogitsJob, Merged, Place, Scheduler, Sequence, Served, Setup};
+use crate::soups::{Heat, Materials, Merger, SoupCache, State};
 use crate::stats::{Counters, EngineStats};
 
 /// Commands that may wait for the scheduler. It takes all of them before each step.
@@ -35,6 +36,8 @@ pub struct Submission {
     pub soup: Arc<Soup>,
     /// How to serve it.
     pub path: PathChoice,
+    /// Whom it is for, as a hash: clients take turns. 0 for all who are not told apart.
+    pub client: u64,
     /// How to choose tokens.
     pub params: SamplingParams,
 }
@@ -54,7 +57,8 @@ struct Inner {
     /// Keeps the current revision's alive.
     current_gates: Mutex<Arc<Gates>>,
     budget: Arc<Budget>,
-    soups: SoupCache,
+    kv: Arc<Kv>,
+    soups: Arc<SoupCache>,
     heat: Heat,
     merger: Arc<Merger>,
     counters: Arc<Counters>,
@@ -90,20 +94,25 @@ impl Engine {
         let model = Arc::new(Model::new(config, options.precision, options.max_context));
         let (commands, inbox) = mpsc::sync_channel(INBOX);
         let wake = commands.clone();
-        let settled = move || {
+        let wake = move || {
             // Full or closed: the scheduler is awake, or gone.
             let _ = wake.try_send(Command::Wake);
         };
+        let budget = Budget::new(options.memory_budget, wake.clone());
         let isa = compute.isa();
         let materials = Materials { checkpoint: checkpoint.clone(), base: base.clone(), model: model.clone(), isa };
-        let merger = Merger::start(materials, threads, settled);
+        let merger = Merger::start(materials, threads, wake);
         let merger = Arc::new(merger.map_err(|e| thread_error(&e))?);
-        let budget = Budget::new(options.memory_budget);
+        let kv = Kv::new(model.page_shape(), budget.clone(), options.prefix_cache);
+        let soups = Arc::new(SoupCache::new(budget.clone(), kv.clone(), merger.clone()));
         let counters = Arc::<Counters>::default();
         let setup = Setup {
             model: model.clone(),
             base,
             compute: compute.clone(),
+            budget: budget.clone(),
+            kv: kv.clone(),
+            soups: soups.clone(),
             counters: counters.clone(),
             max_batch_rows: options.max_batch_rows,
             prefill_chunk: options.prefill_chunk,
@@ -124,8 +133,9 @@ impl Engine {
             gates: Mutex::new(BTreeMap::from([(*pool.revision(), Arc::downgrade(&current))])),
             current_gates: Mutex::new(current),
             pool: RwLock::new(pool),
-            soups: SoupCache::new(budget.clone(), merger.clone()),
+            soups,
             budget,
+            kv,
             heat: Heat::new(),
             merger,
             counters,
@@ -152,13 +162,14 @@ impl Engine {
         &self.0.checkpoint
     }
 
-    /// Takes a request. All it needs is leased here; nothing is refused later for want of room.
+    /// Takes a request. It waits for its turn and for memory; nothing is refused later for want of room.
     ///
     /// # Errors
-    /// When the queue or the memory is full, the tokens are over the context, or the engine is shutting down.
+    /// When the queue is full, it would not fit the memory if it were alone, the tokens are over the context, or the engine
+    /// is shutting down.
     pub fn submit(&self, submission: Submission) -> Result<Generation, SubmitError> {
         let inner = &*self.0;
-        let Submission { prompt, pool, soup, path, params } = submission;
+        let Submission { prompt, pool, soup, path, client, params } = submission;
         if inner.stopping.load(Ordering::Acquire) || !self.is_healthy() {
             return Err(SubmitError::ShuttingDown);
         }
@@ -169,14 +180,21 @@ impl Engine {
         inner.check_tokens(&prompt)?;
         let limit = inner.options.max_batch_rows + inner.options.max_waiting;
         let place = Place::take(&inner.places, limit).ok_or(SubmitError::QueueFull)?;
-        let cache = inner.cache(tokens)?;
-        let (path, served) = inner.serve(&pool, &soup, path)?;
+        // The last token is told, not computed.
+        let positions = tokens - 1;
+        let (path, served) = inner.serve(&pool, &soup, path, positions)?;
+        let cache = SequenceCache::new(inner.kv.clone(), positions);
+        let prefix = match path {
+            _ if soup.is_base() => PrefixKey::Base,
+            SoupPath::Gate => PrefixKey::Gate(*soup.id()),
+            SoupPath::Materialised => PrefixKey::Materialised(*soup.id()),
+        };
         let text = TextStream::new(inner.checkpoint.tokenizer().detokenizer(), params.stop.clone());
         // Every token, the end, and a failure in between: the scheduler never waits for a slow reader.
         let (sender, events) = tokio::sync::mpsc::channel(params.max_new_tokens + 2);
         let sampler = Sampler::new(params, &prompt, inner.model.config().vocab_size);
         let eos = inner.eos.clone();
-        let admitted = Admitted { prompt, served, cache, sampler, text, eos, events: sender, place };
+        let admitted = Admitted { prompt, client, served, prefix, cache, sampler, text, eos, events: sender, place };
         inner.commands.try_send(Command::Submit(Box::new(Sequence::new(admitted)))).map_err(|e| match e {
             TrySendError::Full(_) => SubmitError::QueueFull,
             TrySendError::Disconnected(_) => SubmitError::ShuttingDown,
@@ -207,15 +225,17 @@ impl Engine {
             return Err(SubmitError::PromptTooLong { tokens: tokens.len(), context }.into());
         }
         inner.check_tokens(tokens)?;
-        let cache = inner.cache(tokens.len())?;
-        let (_, served) = inner.serve(&self.pool(), soup, path)?;
-        if let Served::Materialised(cell) = &served
-            && let State::Failed(reason) = cell.wait()
-        {
-            return Err(GenerationError::Merge(reason));
+        let (_, served) = inner.serve(&self.pool(), soup, path, tokens.len())?;
+        if let Served::Materialised(merged) = &served {
+            let Some(cell) = &merged.cell else {
+                return Err(inner.out_of_memory(inner.soups.bytes(&merged.pool, soup)).into());
+            };
+            if let State::Failed(reason) = cell.wait() {
+                return Err(GenerationError::Merge(reason));
+            }
         }
         let (reply, answer) = mpsc::sync_channel(1);
-        let job = LogitsJob { tokens: tokens.to_vec(), served, cache, reply };
+        let job = LogitsJob { tokens: tokens.to_vec(), served, reply };
         let sent = inner.commands.send(Command::Logits(Box::new(job)));
         sent.map_err(|_| GenerationError::ShuttingDown)?;
         answer.recv().unwrap_or(Err(GenerationError::ShuttingDown))
@@ -236,6 +256,7 @@ impl Engine {
             memory_budget_bytes: inner.budget.limit(),
             memory_used_bytes: inner.budget.used(),
             kv_cache_bytes: inner.budget.kv(),
+            prefix_cache_bytes: inner.kv.prefix_bytes(),
             soup_cache_entries,
             soup_cache_bytes,
             merges: merges.merges.load(relaxed),
@@ -244,6 +265,8 @@ impl Engine {
             steps: c.steps.load(relaxed),
             step_seconds: seconds(c.step_microseconds.load(relaxed)),
             prefill_tokens: c.prefill_tokens.load(relaxed),
+            prefix_hit_tokens: c.prefix_hit_tokens.load(relaxed),
+            preemptions: c.preemptions.load(relaxed),
             decode_tokens: c.decode_tokens.load(relaxed),
             gate_tokens: c.gate_tokens.load(relaxed),
             panics: c.panics.load(relaxed),
@@ -283,17 +306,6 @@ impl Engine {
 }
 
 impl Inner {
-    fn cache(&self, positions: usize) -> Result<KvCache, SubmitError> {
-        let shape = self.model.page_shape();
-        let needed = KvCache::bytes(shape, positions);
-        let lease = self.budget.lease(Purpose::Kv, needed).or_else(|| {
-            self.soups.make_room();
-            self.budget.lease(Purpose::Kv, needed)
-        });
-        let lease = lease.ok_or_else(|| self.out_of_memory(needed))?;
-        Ok(KvCache::new(shape, positions, lease))
-    }
-
     fn check_tokens(&self, tokens: &[u32]) -> Result<(), SubmitError> {
         let vocabulary = self.model.config().vocab_size;
         match tokens.iter().find(|id| **id as usize >= vocabulary) {
@@ -306,23 +318,40 @@ impl Inner {
         SubmitError::OutOfMemory { needed, used: self.budget.used(), budget: self.budget.limit() }
     }
 
-    /// Chooses the path. A soup that is asked for often is merged in the background and served by the gate meanwhile.
-    fn serve(&self, pool: &Arc<Pool>, soup: &Arc<Soup>, choice: PathChoice) -> Result<(SoupPath, Served), SubmitError> {
+    /// Chooses the path for a sequence of `positions`. A soup that is asked for often is merged in the background and
+    /// served by the gate meanwhile.
+    fn serve(
+        &self,
+        pool: &Arc<Pool>,
+        soup: &Arc<Soup>,
+        choice: PathChoice,
+        positions: usize,
+    ) -> Result<(SoupPath, Served), SubmitError> {
+        let pages = self.fits(self.kv.bytes(positions))?;
         if soup.is_base() {
             return Ok((SoupPath::Gate, Served::Gate(None)));
         }
         let wanted = choice != PathChoice::Materialised && pool.supports_gate(soup);
         let gates = wanted.then(|| self.gates(pool)).filter(|gates| gates.serves(soup));
-        let Some((gates, mix)) = gates.zip(Mix::of(soup)) else {
-            let cell = self.soups.get(pool, soup).map_err(|NoRoom { needed }| self.out_of_memory(needed))?;
-            return Ok((SoupPath::Materialised, Served::Materialised(cell)));
+        let hot = || (choice == PathChoice::Auto).then(|| self.hot(pool, soup)).flatten();
+        let cell = match gates.zip(Mix::of(soup)) {
+            Some((gates, mix)) => match hot().filter(|cell| self.fits(pages + cell.bytes()).is_ok()) {
+                Some(cell) => Some(cell),
+                None => return Ok((SoupPath::Gate, Served::Gate(Some((gates, mix))))),
+            },
+            None => {
+                self.fits(pages + self.soups.bytes(pool, soup))?;
+                // Without room now, the scheduler begins the merge when its turn comes.
+                self.soups.get(pool, soup).ok()
+            }
         };
-        if choice == PathChoice::Auto
-            && let Some(cell) = self.hot(pool, soup)
-        {
-            return Ok((SoupPath::Materialised, Served::Materialised(cell)));
-        }
-        Ok((SoupPath::Gate, Served::Gate(Some((gates, mix)))))
+        let merged = Merged { pool: pool.clone(), soup: soup.clone(), cell };
+        Ok((SoupPath::Materialised, Served::Materialised(merged)))
+    }
+
+    /// Refuses what would not fit if it were alone.
+    fn fits(&self, bytes: u64) -> Result<u64, SubmitError> {
+        if bytes <= self.budget.limit() { Ok(bytes) } else { Err(self.out_of_memory(bytes)) }
     }
 
     /// The merged soup, when it is hot and ready.

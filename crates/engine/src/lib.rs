@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod event;
 mod generation;
+mod kv;
 mod model;
 mod model_config;
 mod options;

@@ -13,8 +13,11 @@ pub struct EngineStats {
     pub memory_budget_bytes: u64,
     /// Bytes leased: KV caches and materialised soups.
     pub memory_used_bytes: u64,
-    /// Bytes of the KV caches of running and waiting sequences.
+    /// Bytes of all pages of keys and values: those of running sequences, those kept for prompts to come, and unused
+    /// ones while the engine works.
     pub kv_cache_bytes: u64,
+    /// Bytes of the pages that are kept for prompts to come; running sequences may share some.
+    pub prefix_cache_bytes: u64,
     /// Materialised soups in the cache.
     pub soup_cache_entries: u64,
     /// Their bytes.
@@ -31,6 +34,10 @@ pub struct EngineStats {
     pub step_seconds: f64,
     /// Prompt tokens computed.
     pub prefill_tokens: u64,
+    /// Prompt tokens that were found in the prefix cache instead of computed.
+    pub prefix_hit_tokens: u64,
+    /// Times a running sequence gave its pages to older ones, to be computed again.
+    pub preemptions: u64,
     /// Tokens generated.
     pub decode_tokens: u64,
     /// Tokens of both kinds computed with a gate.
@@ -46,6 +53,8 @@ pub(crate) struct Counters {
     pub(crate) steps: AtomicU64,
     pub(crate) step_microseconds: AtomicU64,
     pub(crate) prefill_tokens: AtomicU64,
+    pub(crate) prefix_hit_tokens: AtomicU64,
+    pub(crate) preemptions: AtomicU64,
     pub(crate) decode_tokens: AtomicU64,
     pub(crate) gate_tokens: AtomicU64,
     pub(crate) panics: AtomicU64,

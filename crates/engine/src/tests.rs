@@ -21,7 +21,9 @@ fn a_crashed_step_ends_its_rows_and_the_next_request_is_served() {
     let submit = |max_new_tokens| {
         let params = SamplingParams { max_new_tokens, ignore_eos: true, ..SamplingParams::default() };
         let (pool, soup) = (pool.clone(), soup.clone());
-        engine.submit(Submission { prompt: vec![1, 2, 3], pool, soup, path: PathChoice::Auto, params }).unwrap()
+        engine
+            .submit(Submission { prompt: vec![1, 2, 3], pool, soup, path: PathChoice::Auto, client: 0, params })
+            .unwrap()
     };
     let mut running = submit(1000);
     assert!(matches!(running.blocking_next(), Some(Event::Token { .. })));

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tureen_kernels::{CacheBatch, Compute, PageShape, Precision};
 
 use super::gate::{Gates, Mix};
-use super::kv::KvCache;
 use super::product::{Wanted, feed, project};
 use super::rope::Rope;
 use super::scratch::{Scratch, Span, reset};
 use super::weights::{Slot, Weights};
+use crate::kv::SequenceCache;
 use crate::model_config::ModelConfig;
 
 /// The architecture and what does not depend on a soup.
@@ -75,11 +75,11 @@ impl Model {
     /// Computes a batch: writes to the caches, returns the logits (wanted rows, vocabulary) in the order of the rows.
     ///
     /// Rows of one sequence are neighbours, in the order of their positions.
-    pub(crate) fn forward<'s>(
+    pub(crate) fn forward<'s, 'c>(
         &self,
         compute: &Compute,
         batch: &Batch<'_>,
-        caches: &mut [&mut KvCache],
+        caches: impl ExactSizeIterator<Item = &'c mut SequenceCache>,
         s: &'s mut Scratch,
     ) -> &'s [f32] {
         let hidden = self.config.hidden_size;
@@ -93,8 +93,8 @@ impl Model {
         // Taken out for the time of the step: the pages borrow it, the layers need the rest.
         let mut buffers = std::mem::take(&mut s.pages);
         let mut pages = buffers.begin(self.page_shape());
-        for (cache, span) in caches.iter_mut().zip(&s.spans).filter(|(_, span)| !span.rows.is_empty()) {
-            pages.push(cache.pages(), span.rows.clone(), span.position);
+        for (cache, span) in caches.zip(&s.spans).filter(|(_, span)| !span.rows.is_empty()) {
+            cache.push(&mut pages, span.rows.clone(), span.position);
         }
         let step = Step { model: self, compute, batch };
         for layer in 0..self.config.num_hidden_layers {

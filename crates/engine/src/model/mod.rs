@@ -2,7 +2,6 @@
 
 mod forward;
 pub(crate) mod gate;
-pub(crate) mod kv;
 mod logits;
 mod matrix;
 mod product;
@@ -12,6 +11,5 @@ pub(crate) mod weights;
 
 pub(crate) use forward::{Batch, Group, Model, Row};
 pub(crate) use gate::{Gates, Mix};
-pub(crate) use kv::KvCache;
 pub(crate) use scratch::Scratch;
 pub(crate) use weights::{Layout, Source, Weights};

@@ -3,21 +3,22 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::SyncSender;
 
-use super::{Served, Setup};
-use crate::error::GenerationError;
-use crate::model::{Batch, Group, KvCache, Row};
-use crate::soups::State;
+use super::Setup;
+use super::served::Served;
+use crate::error::{GenerationError, SubmitError};
+use crate::kv::SequenceCache;
+use crate::model::{Batch, Group, Row};
 
 /// One text to compute.
 pub(crate) struct LogitsJob {
     pub(crate) tokens: Vec<u32>,
+    /// Its soup is ready.
     pub(crate) served: Served,
-    pub(crate) cache: KvCache,
     pub(crate) reply: SyncSender<Result<Vec<Vec<f32>>, GenerationError>>,
 }
 
 impl LogitsJob {
-    pub(super) fn run(mut self, setup: &Setup) {
+    pub(super) fn run(self, setup: &Setup) {
         let result = catch_unwind(AssertUnwindSafe(|| self.compute(setup)));
         let _ = self.reply.send(result.unwrap_or(Err(GenerationError::Panicked)));
     }
@@ -26,20 +27,19 @@ impl LogitsJob {
         let _ = self.reply.send(Err(error));
     }
 
-    fn compute(&mut self, setup: &Setup) -> Result<Vec<Vec<f32>>, GenerationError> {
-        let weights = match &self.served {
-            Served::Gate(_) => setup.base.clone(),
-            Served::Materialised(cell) => match cell.state() {
-                State::Ready(weights) => weights,
-                State::Pending => return Err(GenerationError::Merge("it is not merged yet".into())),
-                State::Failed(reason) => return Err(GenerationError::Merge(reason)),
-            },
-        };
+    fn compute(&self, setup: &Setup) -> Result<Vec<Vec<f32>>, GenerationError> {
+        let weights = self.served.weights(&setup.base);
+        let weights = weights.ok_or_else(|| GenerationError::Merge("it is not merged yet".into()))?;
+        let mut cache = SequenceCache::new(setup.kv.clone(), self.tokens.len());
+        while !cache.reserve(self.tokens.len()) {
+            if !setup.soups.make_room() {
+                return Err(self.out_of_memory(setup).into());
+            }
+        }
         let mut scratch = setup.model.scratch();
         let mut all = Vec::with_capacity(self.tokens.len());
-        let chunk = setup.prefill_chunk;
-        for start in (0..self.tokens.len()).step_by(chunk) {
-            let tokens = &self.tokens[start..(start + chunk).min(self.tokens.len())];
+        for tokens in self.tokens.chunks(setup.prefill_chunk) {
+            let start = cache.computed();
             let row = |(i, token): (usize, &u32)| Row { token: *token, position: start + i, cache: 0, logits: true };
             let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
             let gates = match &self.served {
@@ -48,10 +48,16 @@ impl LogitsJob {
             };
             let groups = [Group { rows: 0..rows.len(), weights: weights.clone(), gates }];
             let batch = Batch { rows: &rows, groups: &groups };
-            let (model, cache) = (&setup.model, &mut self.cache);
-            let logits = model.forward(&setup.compute, &batch, &mut [cache], &mut scratch);
-            all.extend(logits.chunks_exact(model.config().vocab_size).map(<[f32]>::to_vec));
+            let caches = std::iter::once(&mut cache);
+            let logits = setup.model.forward(&setup.compute, &batch, caches, &mut scratch);
+            all.extend(logits.chunks_exact(setup.model.config().vocab_size).map(<[f32]>::to_vec));
+            cache.advance(rows.len());
         }
         Ok(all)
+    }
+
+    fn out_of_memory(&self, setup: &Setup) -> SubmitError {
+        let (needed, budget) = (setup.kv.bytes(self.tokens.len()), &setup.budget);
+        SubmitError::OutOfMemory { needed, used: budget.used(), budget: budget.limit() }
     }
 }

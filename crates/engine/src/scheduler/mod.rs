@@ -4,29 +4,40 @@
 
 mod logits;
 mod plan;
+mod queue;
+mod room;
 mod sequence;
+mod served;
+mod share;
+#[cfg(test)]
+mod tests;
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{Receiver, RecvError};
 use std::time::Instant;
 
 use tureen_kernels::Compute;
 
 pub(crate) use logits::LogitsJob;
-pub(crate) use sequence::{Admitted, Place, Sequence, Served};
+pub(crate) use sequence::{Admitted, Place, Sequence};
+pub(crate) use served::{Merged, Served};
 
+use crate::budget::Budget;
 use crate::error::GenerationError;
-use crate::model::{Batch, KvCache, Model, Scratch, Weights};
-use crate::soups::State;
+use crate::kv::Kv;
+use crate::model::{Batch, Model, Scratch, Weights};
+use crate::soups::SoupCache;
 use crate::stats::Counters;
+use plan::Plan;
+use queue::Queue;
 
 /// What other threads ask of the scheduler.
 pub(crate) enum Command {
     Submit(Box<Sequence>),
     Logits(Box<LogitsJob>),
-    /// Something changed: a merge is done, or a client left.
+    /// Something changed: a merge is done, memory came back, or a client left.
     Wake,
     Shutdown,
     #[cfg(test)]
@@ -38,6 +49,9 @@ pub(crate) struct Setup {
     pub(crate) model: Arc<Model>,
     pub(crate) base: Arc<Weights>,
     pub(crate) compute: Arc<Compute>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) kv: Arc<Kv>,
+    pub(crate) soups: Arc<SoupCache>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) max_batch_rows: usize,
     pub(crate) prefill_chunk: usize,
@@ -46,22 +60,25 @@ pub(crate) struct Setup {
 /// The scheduler's state. Only its own thread touches it.
 pub(crate) struct Scheduler {
     setup: Setup,
-    commands: mpsc::Receiver<Command>,
-    waiting: VecDeque<Sequence>,
+    commands: Receiver<Command>,
+    queue: Queue,
+    /// Ordered by arrival.
     running: Vec<Sequence>,
+    plan: Plan,
     scratch: Scratch,
     #[cfg(test)]
     panic_next: bool,
 }
 
 impl Scheduler {
-    pub(crate) fn new(setup: Setup, commands: mpsc::Receiver<Command>) -> Self {
-        let scratch = setup.model.scratch();
+    pub(crate) fn new(setup: Setup, commands: Receiver<Command>) -> Self {
+        let (scratch, running) = (setup.model.scratch(), Vec::with_capacity(setup.max_batch_rows));
         Self {
             setup,
             commands,
-            waiting: VecDeque::new(),
-            running: Vec::new(),
+            queue: Queue::default(),
+            running,
+            plan: Plan::default(),
             scratch,
             #[cfg(test)]
             panic_next: false,
@@ -73,26 +90,30 @@ impl Scheduler {
         loop {
             self.let_go();
             self.admit();
-            self.setup.counters.running.store(self.running.len(), Relaxed);
-            let command = if self.running.is_empty() {
-                match self.commands.recv() {
-                    Ok(command) => Some(command),
-                    Err(mpsc::RecvError) => return,
-                }
-            } else {
-                self.commands.try_recv().ok()
-            };
+            let command = if self.running.is_empty() { self.rest() } else { Ok(self.commands.try_recv().ok()) };
             match command {
-                Some(Command::Shutdown) => return self.shut_down(),
-                Some(command) => self.take(command),
-                None => self.step(),
+                Err(RecvError) => return,
+                Ok(Some(Command::Shutdown)) => return self.shut_down(),
+                Ok(Some(command)) => self.take(command),
+                Ok(None) => self.step(),
             }
         }
     }
 
+    /// Waits for a command, unless memory came back for one that waits for it.
+    fn rest(&mut self) -> Result<Option<Command>, RecvError> {
+        self.setup.kv.rest();
+        if !self.queue.is_empty() {
+            self.setup.budget.await_release();
+            self.admit();
+        }
+        self.count_running();
+        if self.running.is_empty() { self.commands.recv().map(Some) } else { Ok(None) }
+    }
+
     fn take(&mut self, command: Command) {
         match command {
-            Command::Submit(sequence) => self.waiting.push_back(*sequence),
+            Command::Submit(sequence) => self.queue.enter(*sequence, &self.running),
             Command::Logits(job) => job.run(&self.setup),
             Command::Wake | Command::Shutdown => {}
             #[cfg(test)]
@@ -102,93 +123,82 @@ impl Scheduler {
 
     /// Drops what nobody waits for.
     fn let_go(&mut self) {
-        self.running.retain(|s| !s.is_abandoned());
-        self.waiting.retain(|s| !s.is_abandoned());
+        self.running.retain(|sequence| !sequence.is_abandoned());
+        self.queue.retain(|sequence| !sequence.is_abandoned());
     }
 
-    /// Fills free rows with the longest waiting whose soup is ready.
-    fn admit(&mut self) {
-        let mut still = VecDeque::with_capacity(self.waiting.len());
-        for sequence in self.waiting.drain(..) {
-            let free = self.running.len() < self.setup.max_batch_rows;
-            match &sequence.served {
-                Served::Materialised(cell) => match cell.state() {
-                    State::Failed(reason) => sequence.fail(GenerationError::Merge(reason)),
-                    State::Ready(_) if free => self.running.push(sequence),
-                    State::Ready(_) | State::Pending => still.push_back(sequence),
-                },
-                Served::Gate(_) if free => self.running.push(sequence),
-                Served::Gate(_) => still.push_back(sequence),
-            }
-        }
-        self.waiting = still;
+    fn count_running(&self) {
+        self.setup.counters.running.store(self.running.len(), Relaxed);
     }
 
     fn step(&mut self) {
         let begun = Instant::now();
-        let plan = plan::plan(&self.running, &self.setup.base, self.setup.prefill_chunk);
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.compute(&plan)));
+        self.secure();
+        self.count_running();
+        if self.running.is_empty() {
+            return;
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.compute()));
         let counters = &self.setup.counters;
         counters.steps.fetch_add(1, Relaxed);
         counters.step_microseconds.fetch_add(begun.elapsed().as_micros() as u64, Relaxed);
-        match outcome {
-            Ok(ended) => {
-                let mut index = 0;
-                self.running.retain(|_| {
-                    index += 1;
-                    !ended.contains(&(index - 1))
-                });
-            }
-            Err(_) => self.contain(&plan),
+        if outcome.is_err() {
+            self.contain();
         }
+        self.plan.clear();
+        self.running.retain(|sequence| !sequence.ended);
     }
 
-    /// Computes the plan and samples; gives the sequences that ended.
-    fn compute(&mut self, plan: &plan::Plan) -> Vec<usize> {
+    /// Plans, computes and samples.
+    fn compute(&mut self) {
+        let Setup { model, base, compute, counters, prefill_chunk, .. } = &self.setup;
+        let (running, plan) = (&mut self.running, &mut self.plan);
+        for sequence in running.iter_mut().filter(|sequence| !sequence.is_decoding()) {
+            // Others may have computed what this one is about to.
+            counters.prefix_hit_tokens.fetch_add(sequence.find_prefix() as u64, Relaxed);
+        }
+        plan.make(running, base, *prefill_chunk);
         #[cfg(test)]
         assert!(!std::mem::take(&mut self.panic_next), "injected by a test");
-        let Setup { model, compute, counters, .. } = &self.setup;
         let batch = Batch { rows: &plan.rows, groups: &plan.groups };
-        let mut caches: Vec<&mut KvCache> = self.running.iter_mut().map(|s| &mut s.cache).collect();
-        let scratch = &mut self.scratch;
-        let logits = model.forward(compute, &batch, &mut caches, scratch);
+        let caches = running.iter_mut().map(|sequence| &mut sequence.cache);
+        let logits = model.forward(compute, &batch, caches, &mut self.scratch);
         let gated = plan.groups.iter().filter(|g| g.gates.is_some()).map(|g| g.rows.len() as u64).sum();
         counters.gate_tokens.fetch_add(gated, Relaxed);
-        for (sequence, count) in self.running.iter_mut().zip(&plan.counts) {
-            if !sequence.is_decoding() {
+        for (sequence, count) in running.iter_mut().zip(&plan.counts) {
+            let prompt = !sequence.is_decoding();
+            sequence.cache.advance(*count);
+            if prompt && *count > 0 {
                 counters.prefill_tokens.fetch_add(*count as u64, Relaxed);
+                sequence.share_prefix();
             }
-            sequence.computed += count;
         }
         counters.decode_tokens.fetch_add(plan.sampled.len() as u64, Relaxed);
         let rows = logits.chunks_exact(model.config().vocab_size);
-        let sampled = plan.sampled.iter().zip(rows);
-        sampled.filter(|(index, row)| !self.running[**index].advance(row)).map(|(index, _)| *index).collect()
+        for (index, row) in plan.sampled.iter().zip(rows) {
+            running[*index].advance(row);
+        }
     }
 
     /// After a crash: the step's sequences end with an error, the others go on with fresh buffers.
-    fn contain(&mut self, plan: &plan::Plan) {
+    fn contain(&mut self) {
         self.setup.counters.panics.fetch_add(1, Relaxed);
-        tracing::error!(rows = plan.rows.len(), "a step crashed; its requests were ended");
+        tracing::error!(rows = self.plan.rows.len(), "a step crashed; its requests were ended");
         self.scratch = self.setup.model.scratch();
-        let mut index = 0;
-        self.running.retain(|sequence| {
-            index += 1;
-            let hit = plan.counts[index - 1] > 0;
-            if hit {
-                sequence.fail(GenerationError::Panicked);
-            }
-            !hit
-        });
+        // Shorter when planning itself crashed: then it may be any of them.
+        let counts = self.plan.counts.iter().copied().chain(std::iter::repeat(1));
+        for (sequence, _) in self.running.iter_mut().zip(counts).filter(|(s, count)| *count > 0 && !s.ended) {
+            sequence.fail(GenerationError::Panicked);
+        }
     }
 
     fn shut_down(mut self) {
-        let all = self.running.drain(..).chain(self.waiting.drain(..));
-        all.for_each(|sequence| sequence.fail(GenerationError::ShuttingDown));
+        let all = self.running.drain(..).chain(self.queue.drain());
+        all.for_each(|mut sequence| sequence.fail(GenerationError::ShuttingDown));
         // What was sent after the shutdown gets an answer too.
         for command in self.commands.try_iter() {
             match command {
-                Command::Submit(sequence) => sequence.fail(GenerationError::ShuttingDown),
+                Command::Submit(mut sequence) => sequence.fail(GenerationError::ShuttingDown),
                 Command::Logits(job) => job.refuse(GenerationError::ShuttingDown),
                 _ => {}
             }

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use super::sequence::{Sequence, Served};
+use super::sequence::Sequence;
+use super::served::Served;
+use super::share::{Demand, share};
 use crate::model::{Group, Row, Weights};
-use crate::soups::State;
 
-/// A step: rows of the running sequences, neighbours sharing parameters.
+/// Chunks of prompts in a step that no running stream waits for: larger products, fewer steps.
+const UNHURRIED: usize = 4;
+
+/// A step: rows of the running sequences, neighbours sharing parameters. Kept from step to step for its buffers.
+#[derive(Default)]
 pub(super) struct Plan {
     pub(super) rows: Vec<Row>,
     pub(super) groups: Vec<Group>,
@@ -14,70 +19,52 @@ pub(super) struct Plan {
     pub(super) sampled: Vec<usize>,
     /// For each running sequence, how many of its tokens are computed.
     pub(super) counts: Vec<usize>,
-}
-
-/// Plans one token for each decoding sequence and `prefill` prompt tokens, first come first served.
-pub(super) fn plan(running: &[Sequence], base: &Arc<Weights>, prefill: usize) -> Plan {
-    let counts = counts(running, prefill);
-    let mut order: Vec<usize> = (0..running.len()).filter(|i| counts[*i] > 0).collect();
-    order.sort_by_key(|i| group_key(&running[*i].served));
-    let mut plan = Plan { rows: Vec::new(), groups: Vec::new(), sampled: Vec::new(), counts };
-    let mut last_key = None;
-    for index in order {
-        let sequence = &running[index];
-        let key = group_key(&sequence.served);
-        if last_key != Some(key) {
-            plan.groups.push(group(&sequence.served, base, plan.rows.len()));
-            last_key = Some(key);
-        }
-        let count = plan.counts[index];
-        plan.add(index, sequence, count);
-    }
-    plan
-}
-
-fn counts(running: &[Sequence], mut prefill: usize) -> Vec<usize> {
-    let count = |sequence: &Sequence| {
-        let left = sequence.tokens.len() - sequence.computed;
-        if sequence.is_decoding() {
-            return left;
-        }
-        let taken = left.min(prefill);
-        prefill -= taken;
-        taken
-    };
-    running.iter().map(count).collect()
-}
-
-/// Sequences with equal keys share weights and stacked policies.
-fn group_key(served: &Served) -> (usize, usize) {
-    match served {
-        Served::Gate(None) => (0, 0),
-        Served::Gate(Some((gates, _))) => (0, Arc::as_ptr(gates).addr()),
-        Served::Materialised(cell) => (Arc::as_ptr(cell).addr(), 0),
-    }
-}
-
-fn group(served: &Served, base: &Arc<Weights>, start: usize) -> Group {
-    let gates = match served {
-        Served::Gate(Some((gates, _))) => Some((gates.clone(), Vec::new())),
-        _ => None,
-    };
-    let weights = match served {
-        Served::Gate(_) => base.clone(),
-        Served::Materialised(cell) => match cell.state() {
-            State::Ready(weights) => weights,
-            // The scheduler runs a sequence only when its soup is ready, and a soup never goes back.
-            State::Pending | State::Failed(_) => unreachable!("the soup was ready when its sequence began to run"),
-        },
-    };
-    Group { rows: start..start, weights, gates }
+    order: Vec<usize>,
+    demands: Vec<Demand>,
 }
 
 impl Plan {
-    fn add(&mut self, index: usize, sequence: &Sequence, count: usize) {
+    /// Plans one token for each decoding sequence and a chunk of the prompts. `running` is ordered by arrival.
+    pub(super) fn make(&mut self, running: &[Sequence], base: &Arc<Weights>, chunk: usize) {
+        self.clear();
+        self.count(running, chunk);
+        self.order.clear();
+        self.order.extend((0..running.len()).filter(|index| self.counts[*index] > 0));
+        self.order.sort_unstable_by_key(|index| (running[*index].served.group_key(), *index));
+        let mut last_key = None;
+        for at in 0..self.order.len() {
+            let index = self.order[at];
+            let sequence = &running[index];
+            let key = sequence.served.group_key();
+            if last_key != Some(key) {
+                self.groups.push(group(&sequence.served, base, self.rows.len()));
+                last_key = Some(key);
+            }
+            self.add(index, sequence);
+        }
+    }
+
+    /// Lets go of the parameters: they live as long as their leases say, not as long as this.
+    pub(super) fn clear(&mut self) {
+        self.rows.clear();
+        self.groups.clear();
+        self.sampled.clear();
+        self.counts.clear();
+    }
+
+    fn count(&mut self, running: &[Sequence], chunk: usize) {
+        self.counts.extend(running.iter().map(|sequence| usize::from(sequence.is_decoding())));
+        let hurried = self.counts.iter().any(|count| *count > 0);
+        self.demands.clear();
+        let prompts = running.iter().enumerate().filter(|(_, sequence)| !sequence.is_decoding());
+        self.demands.extend(prompts.map(|(index, sequence)| Demand { index, left: sequence.left() }));
+        share(&mut self.demands, if hurried { chunk } else { chunk * UNHURRIED }, &mut self.counts);
+    }
+
+    fn add(&mut self, index: usize, sequence: &Sequence) {
         let group = self.groups.last_mut().expect("a group was opened for this sequence");
-        for position in sequence.computed..sequence.computed + count {
+        let computed = sequence.cache.computed();
+        for position in computed..computed + self.counts[index] {
             let logits = position + 1 == sequence.tokens.len();
             self.rows.push(Row { token: sequence.tokens[position], position, cache: index, logits });
             if logits {
@@ -89,4 +76,14 @@ impl Plan {
         }
         group.rows.end = self.rows.len();
     }
+}
+
+fn group(served: &Served, base: &Arc<Weights>, start: usize) -> Group {
+    let gates = match served {
+        Served::Gate(Some((gates, _))) => Some((gates.clone(), Vec::new())),
+        _ => None,
+    };
+    // A sequence runs only when its soup is ready, and a soup never goes back.
+    let weights = served.weights(base).expect("the soup was ready when its sequence began to run");
+    Group { rows: start..start, weights, gates }
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::mpsc;
 
+use super::queue::Ticket;
+use super::served::Served;
 use crate::error::GenerationError;
 use crate::event::{Event, FinishReason};
-use crate::model::{Gates, KvCache, Mix};
+use crate::kv::{PrefixKey, SequenceCache};
 use crate::sampling::{Sampler, TextStream};
-use crate::soups::SoupCell;
 
 /// A place among the requests that are running or waiting, given back on drop.
 pub(crate) struct Place(Arc<AtomicUsize>);
@@ -30,20 +31,15 @@ impl Drop for Place {
     }
 }
 
-/// Where a sequence's parameters come from.
-#[derive(Clone)]
-pub(crate) enum Served {
-    /// The base, with a gate unless the soup is the base itself.
-    Gate(Option<(Arc<Gates>, Arc<Mix>)>),
-    /// Merged weights, perhaps not ready yet.
-    Materialised(Arc<SoupCell>),
-}
-
 /// What admission hands over.
 pub(crate) struct Admitted {
     pub(crate) prompt: Vec<u32>,
+    pub(crate) client: u64,
     pub(crate) served: Served,
-    pub(crate) cache: KvCache,
+    /// What its pages are known by.
+    pub(crate) prefix: PrefixKey,
+    /// Without pages.
+    pub(crate) cache: SequenceCache,
     pub(crate) sampler: Sampler,
     pub(crate) text: TextStream,
     pub(crate) eos: Arc<[u32]>,
@@ -56,10 +52,15 @@ pub(crate) struct Admitted {
 pub(crate) struct Sequence {
     /// Prompt, then answer.
     pub(super) tokens: Vec<u32>,
+    pub(super) client: u64,
     pub(super) served: Served,
-    pub(super) cache: KvCache,
-    /// Tokens whose keys and values are cached.
-    pub(super) computed: usize,
+    pub(super) cache: SequenceCache,
+    pub(super) ticket: Ticket,
+    /// It ran before, and gave its pages to others.
+    pub(super) preempted: bool,
+    /// Its answer is complete, or broke off.
+    pub(super) ended: bool,
+    prefix: PrefixKey,
     prompt_tokens: usize,
     sampler: Sampler,
     text: TextStream,
@@ -70,9 +71,26 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     pub(crate) fn new(admitted: Admitted) -> Self {
-        let Admitted { prompt, served, cache, sampler, text, eos, events, place } = admitted;
+        let Admitted { prompt, client, served, prefix, cache, sampler, text, eos, events, place } = admitted;
         let prompt_tokens = prompt.len();
-        Self { tokens: prompt, served, cache, computed: 0, prompt_tokens, sampler, text, eos, events, _place: place }
+        let mut tokens = prompt;
+        tokens.reserve_exact(sampler.params().max_new_tokens);
+        Self {
+            tokens,
+            client,
+            served,
+            cache,
+            ticket: Ticket::default(),
+            preempted: false,
+            ended: false,
+            prefix,
+            prompt_tokens,
+            sampler,
+            text,
+            eos,
+            events,
+            _place: place,
+        }
     }
 
     /// Nobody listens any more.
@@ -80,30 +98,49 @@ impl Sequence {
         self.events.is_closed()
     }
 
-    /// Whether the whole prompt is cached: from then on each step computes one token.
-    pub(super) fn is_decoding(&self) -> bool {
-        self.computed >= self.prompt_tokens
+    /// Tokens whose keys and values are not computed: one while it decodes.
+    pub(super) fn left(&self) -> usize {
+        self.tokens.len() - self.cache.computed()
     }
 
-    /// Takes the logits after the last token; `false` when the answer has ended.
-    pub(super) fn advance(&mut self, logits: &[f32]) -> bool {
-        let Some(sampled) = self.sampler.sample(logits) else {
-            self.fail(GenerationError::NotFinite);
-            return false;
-        };
+    /// Whether the step after this computes one token and chooses the next. Not while the prompt is read, nor while a
+    /// preempted sequence computes again what it had.
+    pub(super) fn is_decoding(&self) -> bool {
+        self.left() == 1 && self.tokens.len() > self.prompt_tokens
+    }
+
+    /// Takes over pages that others computed; tells how many tokens they hold.
+    pub(super) fn find_prefix(&mut self) -> usize {
+        self.cache.find(self.prefix, &self.tokens)
+    }
+
+    /// Leaves its full pages to others.
+    pub(super) fn share_prefix(&self) {
+        self.cache.share(self.prefix, &self.tokens);
+    }
+
+    /// Gives its pages up. They are found again, as far as nobody needed them, or computed again.
+    pub(super) fn preempt(&mut self) {
+        self.share_prefix();
+        self.cache.clear();
+        self.preempted = true;
+    }
+
+    /// Takes the logits after the last token.
+    pub(super) fn advance(&mut self, logits: &[f32]) {
+        let Some(sampled) = self.sampler.sample(logits) else { return self.fail(GenerationError::NotFinite) };
         self.tokens.push(sampled.id);
         let index = self.tokens.len() - self.prompt_tokens - 1;
-        let ended = self.eos.contains(&sampled.id) && !self.sampler.params().ignore_eos;
-        let (text, stopped) = if ended { (String::new(), false) } else { self.text.push(sampled.id) };
+        let eos = self.eos.contains(&sampled.id) && !self.sampler.params().ignore_eos;
+        let (text, stopped) = if eos { (String::new(), false) } else { self.text.push(sampled.id) };
         self.send(Event::Token { index, id: sampled.id, text, logprob: sampled.logprob });
-        let reason = match (stopped, ended) {
+        let reason = match (stopped, eos) {
             (true, _) => FinishReason::StopSequence,
             (_, true) => FinishReason::EosToken,
             _ if index + 1 == self.sampler.params().max_new_tokens => FinishReason::Length,
-            _ => return true,
+            _ => return,
         };
         self.finish(reason);
-        false
     }
 
     fn finish(&mut self, reason: FinishReason) {
@@ -115,10 +152,13 @@ impl Sequence {
         let generated_tokens = self.tokens.len() - self.prompt_tokens;
         let seed = self.sampler.params().seed;
         self.send(Event::Finished { reason, prompt_tokens: self.prompt_tokens, generated_tokens, seed, text });
+        self.share_prefix();
+        self.ended = true;
     }
 
-    pub(super) fn fail(&self, error: GenerationError) {
+    pub(super) fn fail(&mut self, error: GenerationError) {
         self.send(Event::Failed(error));
+        self.ended = true;
     }
 
     fn send(&self, event: Event) {

@@ -10,6 +10,7 @@ use tureen_soup::{Pool, Soup, SoupId};
 use super::cell::{SoupCell, State};
 use super::merger::{Job, Merger};
 use crate::budget::{Budget, Purpose};
+use crate::kv::Kv;
 
 /// The weigher counts in these units: a cache entry's weight is 32 bits wide.
 const UNIT: u64 = 1 << 10;
@@ -26,18 +27,20 @@ pub(crate) struct NoRoom {
 pub(crate) struct SoupCache {
     cells: Cache<SoupId, Arc<SoupCell>>,
     budget: Arc<Budget>,
+    kv: Arc<Kv>,
     merger: Arc<Merger>,
 }
 
 impl SoupCache {
-    /// A cache that may fill half of the budget; the other half stays for KV caches.
-    pub(crate) fn new(budget: Arc<Budget>, merger: Arc<Merger>) -> Self {
+    /// A cache that may fill half of the budget; the other half stays for KV caches. Prefixes that `kv` keeps give way to
+    /// a soup that somebody asks for.
+    pub(crate) fn new(budget: Arc<Budget>, kv: Arc<Kv>, merger: Arc<Merger>) -> Self {
         let cells = Cache::builder()
             .weigher(|_, cell: &Arc<SoupCell>| u32::try_from(cell.bytes().div_ceil(UNIT)).unwrap_or(u32::MAX))
             .max_capacity(budget.limit() / 2 / UNIT)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { cells, budget, merger }
+        Self { cells, budget, kv, merger }
     }
 
     /// The soup if it is merged already.
@@ -51,10 +54,16 @@ impl SoupCache {
         if self.cells.get(soup.id()).is_some_and(|cell| matches!(cell.state(), State::Failed(_))) {
             self.cells.invalidate(soup.id());
         }
-        self.begin(pool, soup).or_else(|_| {
-            self.make_room();
+        let begun = self.begin(pool, soup).or_else(|NoRoom { needed }| {
+            self.kv.give_up(needed);
             self.begin(pool, soup)
-        })
+        });
+        begun.or_else(|no_room| if self.make_room() { self.begin(pool, soup) } else { Err(no_room) })
+    }
+
+    /// Bytes of the merged weights of `soup`.
+    pub(crate) fn bytes(&self, pool: &Pool, soup: &Soup) -> u64 {
+        self.merger.bytes(pool, soup)
     }
 
     fn begin(&self, pool: &Arc<Pool>, soup: &Arc<Soup>) -> Result<Arc<SoupCell>, NoRoom> {
@@ -68,10 +77,14 @@ impl SoupCache {
         self.cells.try_get_with(*soup.id(), merge).map_err(|e: Arc<NoRoom>| *e)
     }
 
-    /// Lets every soup go that no row is using.
-    pub(crate) fn make_room(&self) {
-        self.cells.invalidate_all();
+    /// Lets every soup go that no sequence is using; `false` when there is none.
+    pub(crate) fn make_room(&self) -> bool {
+        // Two owners: the cache, and this iteration.
+        let unused = |(_, cell): &(Arc<SoupId>, Arc<SoupCell>)| Arc::strong_count(cell) <= 2;
+        let unused: Vec<Arc<SoupId>> = self.cells.iter().filter(unused).map(|(id, _)| id).collect();
+        unused.iter().for_each(|id| self.cells.invalidate(&**id));
         self.cells.run_pending_tasks();
+        !unused.is_empty()
     }
 
     /// Entries and bytes.

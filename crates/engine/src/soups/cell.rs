@@ -28,7 +28,7 @@ impl SoupCell {
     }
 
     /// Bytes of the tensors that differ from the base's.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 

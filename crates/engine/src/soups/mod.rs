@@ -7,6 +7,6 @@ mod merger;
 mod merging;
 
 pub use backend::SoupBackend;
-pub(crate) use cache::{Heat, NoRoom, SoupCache};
+pub(crate) use cache::{Heat, SoupCache};
 pub(crate) use cell::{SoupCell, State};
 pub(crate) use merger::{Materials, Merger};

@@ -77,6 +77,7 @@ impl Fixture {
             pool: self.pool.clone(),
             soup: soup.clone(),
             path: PathChoice::Auto,
+            client: 0,
             params,
         }
     }

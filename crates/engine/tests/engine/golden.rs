@@ -88,7 +88,7 @@ fn the_base_agrees_with_transformers() {
         let params =
             SamplingParams { max_new_tokens: case.greedy.len(), ignore_eos: true, ..SamplingParams::default() };
         let (prompt, path) = (case.tokens.clone(), Auto);
-        let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, params };
+        let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client: 0, params };
         let events = events(engine.submit(submission).unwrap());
         let id = |e: &Event| match e {
             Event::Token { id, .. } => Some(*id),

@@ -11,6 +11,7 @@ mod generate;
 mod golden;
 mod oracle;
 mod precision;
+mod prefix;
 mod promotion;
 mod reload;
 mod room;

@@ -24,7 +24,7 @@ fn answer(engine: &Engine, pool: &Arc<Pool>, method: Method) -> Vec<(u32, u32)> 
     let options = MergeOptions { method, ..MergeOptions::default() };
     let soup = Arc::new(pool.soup(&"concise=0.5,friendly=0.5".parse().unwrap(), &options).unwrap());
     let (prompt, params, path) = (prompt(6, 1), sampled(3, 6), PathChoice::Auto);
-    run(engine, Submission { prompt, pool: pool.clone(), soup, path, params })
+    run(engine, Submission { prompt, pool: pool.clone(), soup, path, client: 0, params })
 }
 
 #[test]
