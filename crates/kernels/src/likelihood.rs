@@ -7,7 +7,7 @@ use crate::rows::load_part;
 use crate::simd::{LANES, Op, Simd};
 
 /// One row of logits in a few numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Likelihood {
     /// The first of the largest logits.
     pub best: u32,

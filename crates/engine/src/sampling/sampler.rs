@@ -2,6 +2,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tureen_kernels::Likelihood;
 
 use super::filter::{Candidate, keep};
 use super::params::SamplingParams;
@@ -39,23 +40,25 @@ impl Sampler {
     }
 
     /// The next token, or `None` when a logit is not finite: an arg-max over NaN would answer token 0 and hide it.
-    pub(crate) fn sample(&mut self, logits: &[f32]) -> Option<Sampled> {
-        if !logits.iter().all(|l| l.is_finite()) {
+    /// `likelihood` sums up `logits`.
+    pub(crate) fn sample(&mut self, logits: &[f32], likelihood: &Likelihood) -> Option<Sampled> {
+        let Likelihood { best, largest, log_total, finite } = *likelihood;
+        if !finite {
             return None;
         }
         let id = if self.params.logit_bias.is_empty() && self.seen.is_empty() {
-            self.choose(logits)
+            self.choose(logits, (best, largest))
         } else {
             let mut adjusted = std::mem::take(&mut self.adjusted);
             adjusted.clear();
             adjusted.extend_from_slice(logits);
             self.adjust(&mut adjusted);
-            let id = self.choose(&adjusted);
+            let id = self.choose(&adjusted, likeliest(&adjusted));
             self.adjusted = adjusted;
             id
         };
         self.see(id);
-        Some(Sampled { id, logprob: logprob(logits, id) })
+        Some(Sampled { id, logprob: logits[id as usize] - largest - log_total })
     }
 
     fn see(&mut self, id: u32) {
@@ -77,8 +80,7 @@ impl Sampler {
         }
     }
 
-    fn choose(&mut self, logits: &[f32]) -> u32 {
-        let (best, largest) = likeliest(logits);
+    fn choose(&mut self, logits: &[f32], (best, largest): (u32, f32)) -> u32 {
         if self.params.temperature <= 0.0 {
             return best;
         }
@@ -109,10 +111,4 @@ fn likeliest(logits: &[f32]) -> (u32, f32) {
         }
     }
     best
-}
-
-fn logprob(logits: &[f32], id: u32) -> f32 {
-    let (_, largest) = likeliest(logits);
-    let total: f64 = logits.iter().map(|l| f64::from((l - largest).exp())).sum();
-    (f64::from(logits[id as usize] - largest) - total.ln()) as f32
 }

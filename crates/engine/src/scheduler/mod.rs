@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvError};
 use std::time::Instant;
 
-use tureen_kernels::Compute;
+use tureen_kernels::{Compute, Likelihood};
 
 pub(crate) use logits::LogitsJob;
 pub(crate) use sequence::{Admitted, Place, Sequence};
@@ -66,6 +66,7 @@ pub(crate) struct Scheduler {
     running: Vec<Sequence>,
     plan: Plan,
     scratch: Scratch,
+    likelihoods: Vec<Likelihood>,
     #[cfg(test)]
     panic_next: bool,
 }
@@ -80,6 +81,7 @@ impl Scheduler {
             running,
             plan: Plan::default(),
             scratch,
+            likelihoods: Vec::new(),
             #[cfg(test)]
             panic_next: false,
         }
@@ -174,9 +176,12 @@ impl Scheduler {
             }
         }
         counters.decode_tokens.fetch_add(plan.sampled.len() as u64, Relaxed);
-        let rows = logits.chunks_exact(model.config().vocab_size);
-        for (index, row) in plan.sampled.iter().zip(rows) {
-            running[*index].advance(row);
+        let vocabulary = model.config().vocab_size;
+        self.likelihoods.resize(plan.sampled.len(), Likelihood::default());
+        compute.likelihoods(logits, vocabulary, &mut self.likelihoods);
+        let rows = logits.chunks_exact(vocabulary).zip(&self.likelihoods);
+        for (index, (row, likelihood)) in plan.sampled.iter().zip(rows) {
+            running[*index].advance(row, likelihood);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::mpsc;
+use tureen_kernels::Likelihood;
 
 use super::queue::Ticket;
 use super::served::Served;
@@ -127,8 +128,10 @@ impl Sequence {
     }
 
     /// Takes the logits after the last token.
-    pub(super) fn advance(&mut self, logits: &[f32]) {
-        let Some(sampled) = self.sampler.sample(logits) else { return self.fail(GenerationError::NotFinite) };
+    pub(super) fn advance(&mut self, logits: &[f32], likelihood: &Likelihood) {
+        let Some(sampled) = self.sampler.sample(logits, likelihood) else {
+            return self.fail(GenerationError::NotFinite);
+        };
         self.tokens.push(sampled.id);
         let index = self.tokens.len() - self.prompt_tokens - 1;
         let eos = self.eos.contains(&sampled.id) && !self.sampler.params().ignore_eos;
