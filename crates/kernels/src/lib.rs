@@ -9,6 +9,7 @@
 
 mod attention;
 mod cache;
+mod ceiling;
 mod compute;
 mod feed;
 mod fold;
