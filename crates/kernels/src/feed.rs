@@ -47,7 +47,7 @@ impl Compute {
                     // SAFETY: the only part of this matrix.
                     let target = &unsafe { matrix.part(0..rows.len(), 0..columns.len()) };
                     let (panels, rows) = (panels.clone(), rows.clone());
-                    self.isa().run(Strip { terms, panels, rows, target, add: false, then });
+                    self.isa().multiply(Strip { terms, panels, rows, target, add: false, then });
                 }
                 for (i, row) in rows.enumerate() {
                     // SAFETY: units of the same rows write different groups, and those of one group different rows: each

@@ -2,8 +2,11 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
+use crate::amx::{self, Tiled};
+#[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Op, Portable};
+use crate::strip::Strip;
 
 /// An instruction set that this CPU has. Chosen once; two of them may differ in the last bits of a result, so an answer is
 /// reproducible on one of them.
@@ -19,6 +22,8 @@ enum Kind {
     Avx512Vnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Isa {
@@ -48,6 +53,7 @@ impl Isa {
             found.extend(avx2.then_some(Self(Kind::Avx2)));
             found.extend(avx512.then_some(Self(Kind::Avx512Vnni)));
             found.extend(bf16.then_some(Self(Kind::Avx512Bf16)));
+            found.extend((bf16 && amx::is_permitted()).then_some(Self(Kind::Amx)));
         }
         found
     }
@@ -58,7 +64,7 @@ impl Isa {
         Self::available().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// `portable`, `avx2`, `avx512_vnni` or `avx512_bf16`
+    /// `portable`, `avx2`, `avx512_vnni`, `avx512_bf16` or `amx`
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
@@ -69,6 +75,8 @@ impl Isa {
             Kind::Avx512Vnni => "avx512_vnni",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Bf16 => "avx512_bf16",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Amx => "amx",
         }
     }
 
@@ -84,8 +92,17 @@ impl Isa {
             Kind::Avx512Vnni => unsafe { run_avx512_vnni(op) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Bf16 => unsafe { run_avx512_bf16(op) },
+            Kind::Avx512Bf16 | Kind::Amx => unsafe { run_avx512_bf16(op) },
         }
+    }
+
+    /// Runs part of a product: in tiles, where this set has them.
+    pub(crate) fn multiply(self, strip: Strip<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Kind::Amx {
+            return self.run(Tiled(strip));
+        }
+        self.run(strip);
     }
 }
 

@@ -7,6 +7,8 @@
 //! Invariant: a row's bits depend on that row alone. Every sum is one chain in an order that depends on nothing but its
 //! length: not on the batch, the chunk, the thread, or the neighbours.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 mod cache;
 mod ceiling;

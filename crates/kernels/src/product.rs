@@ -101,6 +101,6 @@ impl<'a> Job<'a> {
         // Units are dealt in turn, so this is most often right.
         let (then, _) = self.shape.unit(unit + compute.team().threads());
         let then = (self.terms[0].w, then.start);
-        compute.isa().run(Strip { terms: self.terms, panels, rows, target: &target, add: self.add, then });
+        compute.isa().multiply(Strip { terms: self.terms, panels, rows, target: &target, add: self.add, then });
     }
 }

@@ -42,7 +42,7 @@ impl Term<'_> {
     }
 
     /// Those of `rows` that this term is added to.
-    fn within(&self, rows: &Range<usize>) -> Range<usize> {
+    pub(crate) fn within(&self, rows: &Range<usize>) -> Range<usize> {
         rows.start.max(self.first)..rows.end.min(self.first + self.x.rows)
     }
 }

@@ -126,6 +126,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn load_i32(self, x: &[i32; LANES]) -> I {
+        let (x, _) = x.as_chunks::<8>();
+        intrinsic!([_mm256_loadu_si256(x[0].as_ptr().cast()), _mm256_loadu_si256(x[1].as_ptr().cast())])
+    }
+
+    #[inline(always)]
     fn store_i32(self, x: I, to: &mut [i32; LANES]) {
         let (to, _) = to.as_chunks_mut::<8>();
         intrinsic!({

@@ -107,6 +107,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    fn load_i32(self, x: &[i32; LANES]) -> __m512i {
+        intrinsic!(_mm512_loadu_si512(x.as_ptr().cast()))
+    }
+
+    #[inline(always)]
     fn store_i32(self, x: __m512i, to: &mut [i32; LANES]) {
         intrinsic!(_mm512_storeu_si512(to.as_mut_ptr().cast(), x));
     }

@@ -95,6 +95,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn load_i32(self, x: &[i32; LANES]) -> Self::I32 {
+        *x
+    }
+
+    #[inline(always)]
     fn store_i32(self, x: Self::I32, to: &mut [i32; LANES]) {
         *to = x;
     }
