@@ -1,5 +1,7 @@
 //! Reading a pool from its folder.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use super::{Pool, PoolOptions, gram};
@@ -12,10 +14,25 @@ use crate::{FullPolicy, LoraPolicy, Policy, PolicyId, PolicyWeights, PoolError, 
 impl Pool {
     /// Reads `dir`/pool.toml and every file it names, and no other file.
     ///
+    /// A pool that is not sound is read a second time, when no publisher is at work in it: whoever opens it while
+    /// [`add_policy`](crate::publish::add_policy) replaces a policy gets the pool before or after, not a refusal.
+    ///
     /// # Errors
     /// [`PoolError::Invalid`] with every problem there is, when the pool is not exactly as its manifest says;
     /// [`PoolError::Manifest`] when there is no manifest to read.
     pub fn open(dir: &Path, options: &PoolOptions) -> Result<Self, PoolError> {
+        match Self::read(dir, options) {
+            Ok(pool) => Ok(pool),
+            Err(error) => match quiet(dir) {
+                Ok(_lock) => Self::read(dir, options),
+                // A file system without locks, or no folder at all: what was seen stands.
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    /// [`Self::open`] for a publisher, whose lock would never let the second reading begin.
+    pub(crate) fn read(dir: &Path, options: &PoolOptions) -> Result<Self, PoolError> {
         let mut problems = Problems::default();
         let bytes = read_manifest(dir, &mut problems)?;
         let manifest = match std::str::from_utf8(&bytes) {
@@ -39,6 +56,13 @@ impl Pool {
     }
 }
 
+/// Waits for the publisher at work in `dir`, and keeps the next one out for as long as the file is open.
+fn quiet(dir: &Path) -> io::Result<File> {
+    let folder = File::open(dir)?;
+    folder.lock_shared()?;
+    Ok(folder)
+}
+
 fn read_manifest(dir: &Path, problems: &mut Problems) -> Result<Vec<u8>, PoolError> {
     // The folder itself may be reached over a link: that is the operator's choice, not a file's.
     let resolved = dir.canonicalize().map_err(|source| unreadable(dir, source))?;
@@ -50,7 +74,7 @@ fn read_manifest(dir: &Path, problems: &mut Problems) -> Result<Vec<u8>, PoolErr
     match read() {
         Ok(bytes) => Ok(bytes),
         Err(FileError::Io(source)) => Err(unreadable(dir, source)),
-        Err(FileError::Missing) => Err(unreadable(dir, std::io::ErrorKind::NotFound.into())),
+        Err(FileError::Missing) => Err(unreadable(dir, io::ErrorKind::NotFound.into())),
         Err(e) => {
             problems.add(manifest::FILE, e);
             Err(std::mem::take(problems).into_result().err().unwrap_or(PoolError::Invalid(Vec::new())))
@@ -58,7 +82,7 @@ fn read_manifest(dir: &Path, problems: &mut Problems) -> Result<Vec<u8>, PoolErr
     }
 }
 
-fn unreadable(dir: &Path, source: std::io::Error) -> PoolError {
+fn unreadable(dir: &Path, source: io::Error) -> PoolError {
     PoolError::Manifest { path: dir.join(manifest::FILE), source }
 }
 

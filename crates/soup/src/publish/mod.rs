@@ -35,9 +35,10 @@ pub struct Entry {
 /// comments in the manifest do not.
 ///
 /// The policy is read as the server would before anything in the pool is touched, and the whole pool afterwards; on
-/// any error the pool is put back as it was. Files are replaced by renaming and the manifest last: a server that reads
-/// the pool in between finds a hash that does not fit and refuses it, and never other weights than those named. Two
-/// publishers wait for each other.
+/// any error the pool is put back as it was. Files are replaced by renaming and the manifest last, under a lock of the
+/// folder: a server that reads the pool in between finds a hash that does not fit, waits for the lock and reads again
+/// ([`Pool::open`]). It never gets other weights than those named, also where a file system has no locks or a publisher
+/// was killed half-way; such a pool is refused until the policy is published again. Two publishers wait for each other.
 ///
 /// # Errors
 /// [`PublishError`]: files that cannot be read or written, a pool for another base, or a policy (or pool) that is not
@@ -71,10 +72,10 @@ pub fn add_policy(pool_dir: &Path, base: &BaseIdentity, entry: &Entry, from: &Pa
     let all = text(&place::enter(raw, policy.clone()))?;
 
     let mut stage = Stage::new(pool_dir, &policy.dir, &files, &alone)?;
-    Pool::open(stage.path(), &PoolOptions::default()).map_err(PublishError::Refused)?;
+    Pool::read(stage.path(), &PoolOptions::default()).map_err(PublishError::Refused)?;
     stage.swap_in()?;
     atomic::write(pool_dir, manifest::FILE, all.as_bytes()).map_err(PublishError::io(&manifest_path))?;
-    match Pool::open(pool_dir, &PoolOptions::default()) {
+    match Pool::read(pool_dir, &PoolOptions::default()) {
         Ok(pool) => {
             stage.keep();
             Ok(*pool.revision())

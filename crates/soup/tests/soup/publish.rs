@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use tureen_soup::publish::{Entry, PublishError, add_policy};
@@ -185,4 +186,35 @@ fn publishers_at_the_same_time_lose_nothing() {
         }
     });
     assert_eq!(open(root.path()).policies().len(), 6);
+}
+
+#[test]
+fn a_reader_beside_a_publisher_sees_one_pool_or_the_other() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path();
+    let versions = [trained(&Lora::new("concise", 1)), trained(&Lora::new("concise", 2))];
+    let publish =
+        |version: &tempfile::TempDir| add_policy(dir, &base(), &entry("concise", "length"), version.path()).unwrap();
+    let revisions = [publish(&versions[1]), publish(&versions[0])];
+    let done = AtomicBool::new(false);
+    let opened = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut opened = 0;
+            while !done.load(Ordering::Relaxed) {
+                let pool = Pool::open(dir, &PoolOptions::default()).unwrap();
+                assert!(revisions.contains(pool.revision()));
+                opened += 1;
+            }
+            opened
+        });
+        for round in 0..30 {
+            publish(&versions[round % 2]);
+            if reader.is_finished() {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(opened > 0);
 }
