@@ -109,6 +109,13 @@ impl Default for GenerationOptions {
     }
 }
 
+impl GenerationOptions {
+    /// The mean limit of the steps, in tokens.
+    pub fn mean_length(&self) -> usize {
+        self.output_min_length.midpoint(self.output_max_length)
+    }
+}
+
 /// The reward.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -139,14 +146,14 @@ pub struct PpoOptions {
     pub learning_rate: f64,
     /// Longest gradient.
     pub max_grad_norm: f64,
-    /// First weight of the KL penalty.
+    /// First weight of the KL penalty at the target.
     pub init_kl_coef: f64,
-    /// KL of a response to the base that the weight is adapted to, in nats.
+    /// KL of a response to the base that the weight is adapted to, in nats. `publish` takes no step much above it.
     pub target: f64,
-    /// Responses over which the weight may change by a fifth.
+    /// Responses over which the weight at the target may change by a fifth.
     pub horizon: f64,
-    /// KL of a response, in nats, over which the weight grows by half at once: a brake for runs that ran away, not a target.
-    pub kl_limit: f64,
+    /// How steeply the weight follows the KL ([`AdaptiveKl`](crate::ppo::AdaptiveKl)); 0 is TRL's controller.
+    pub kl_gain: f64,
     /// Discount.
     pub gamma: f64,
     /// Lambda of the advantage estimate.
@@ -174,10 +181,10 @@ impl Default for PpoOptions {
             ppo_epochs: 2,
             learning_rate: 5e-4,
             max_grad_norm: 1.0,
-            init_kl_coef: 0.1,
-            target: 6.0,
-            horizon: 400.0,
-            kl_limit: 20.0,
+            init_kl_coef: 0.08,
+            target: 8.0,
+            horizon: 1000.0,
+            kl_gain: 2.5,
             gamma: 1.0,
             lam: 0.95,
             cliprange: 0.2,
@@ -197,7 +204,7 @@ pub struct RunOptions {
     /// Folder of checkpoints, metrics and curves.
     pub out: PathBuf,
     /// Checkpoint of a run with other settings that this one takes over from: weights, optimiser, moments and step. The KL
-    /// weight starts anew.
+    /// weight starts anew, at the KL where that run was.
     #[serde(default)]
     pub start_from: Option<PathBuf>,
     /// Steps between checkpoints.
@@ -251,9 +258,12 @@ impl Config {
             ("ppo.horizon", ppo.horizon),
             ("reward.preference_power", self.reward.preference_power),
         ];
-        match scales.iter().find(|(_, value)| value.is_nan() || *value <= 0.0 || value.is_infinite()) {
-            Some((name, _)) => Err(format!("{name} must be above 0")),
-            None => Ok(()),
+        if let Some((name, _)) = scales.iter().find(|(_, value)| !value.is_finite() || *value <= 0.0) {
+            return Err(format!("{name} must be above 0"));
         }
+        if !(0.0..=10.0).contains(&ppo.kl_gain) {
+            return Err("ppo.kl_gain must be from 0 to 10".into());
+        }
+        Ok(())
     }
 }

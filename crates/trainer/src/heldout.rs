@@ -35,6 +35,8 @@ pub struct HeldoutScores {
     pub gate: f64,
     /// Negative log-likelihood per token under the base, in nats.
     pub base_nll: f64,
+    /// KL to the base of the first [`HeldoutOptions::kl_tokens`] tokens of an answer, in nats.
+    pub kl: f64,
     /// Words of an answer.
     pub words: f64,
     /// The answers themselves.
@@ -46,6 +48,8 @@ pub struct HeldoutScores {
 pub struct HeldoutOptions {
     /// Longest answer, in tokens.
     pub max_new_tokens: usize,
+    /// Tokens whose KL is added up: the mean length of the training's responses makes the two comparable.
+    pub kl_tokens: usize,
     /// Seed of the draws.
     pub seed: u64,
     /// The gate that the rules use.
@@ -63,12 +67,12 @@ pub fn evaluate(
     prompts: &[Prompt],
     options: &HeldoutOptions,
 ) -> Result<HeldoutScores> {
-    let mut sums = [0.0; 7];
+    let mut sums = [0.0; 8];
     let mut answers = Vec::with_capacity(prompts.len());
     for (group, prompts) in prompts.chunks(16).enumerate() {
         let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let stream = 16 * group as u64;
-        let &HeldoutOptions { max_new_tokens, seed, ref gate } = options;
+        let &HeldoutOptions { max_new_tokens, kl_tokens, seed, ref gate } = options;
         let eos = &checkpoint.config().eos_token_ids;
         let sampling = Sampling { max_new_tokens, eos, seed, stream };
         let responses = generate(base, delta, &tokens, shared_prefix(&tokens), sampling)?;
@@ -84,6 +88,7 @@ pub fn evaluate(
             let elementary = Rule::Elementary.score(answer, gate);
             let friendly = Rule::Friendly.score(answer, gate);
             let parts = Text::new(&text);
+            let apart = response.log_probs.iter().zip(own).take(kl_tokens);
             let values = [
                 flesch_kincaid_grade(&parts),
                 friendliness(&parts),
@@ -91,6 +96,7 @@ pub fn evaluate(
                 friendly.score,
                 elementary.gate,
                 nll,
+                apart.map(|(&log_prob, reference)| f64::from(log_prob) - reference).sum(),
                 parts.words.len() as f64,
             ];
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
@@ -98,6 +104,7 @@ pub fn evaluate(
         }
     }
     let count = answers.len().max(1) as f64;
-    let [grade, friendliness, elementary_score, friendly_score, gate, base_nll, words] = sums.map(|sum| sum / count);
-    Ok(HeldoutScores { grade, friendliness, elementary_score, friendly_score, gate, base_nll, words, answers })
+    let [grade, friendliness, elementary_score, friendly_score, gate, base_nll, kl, words] =
+        sums.map(|sum| sum / count);
+    Ok(HeldoutScores { grade, friendliness, elementary_score, friendly_score, gate, base_nll, kl, words, answers })
 }

@@ -12,7 +12,7 @@ use crate::rollout::Sample;
 use crate::state::write_atomically;
 
 /// One step.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct StepMetrics {
     /// The step, from 1.
     pub step: u64,

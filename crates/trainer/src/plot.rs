@@ -38,27 +38,23 @@ fn chart(path: &Path, caption: &str, curves: &[Curve]) -> Result<(), TrainError>
     let high = all().map(|(_, value)| *value).fold(low + 1e-3, f64::max);
     let area = SVGBackend::new(path, (720, 360)).into_drawing_area();
     area.fill(&WHITE).map_err(|error| failed(&error))?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(caption, ("sans-serif", 18))
+    let area = area.titled(caption, ("sans-serif", 18)).map_err(|error| failed(&error))?;
+    // The legend has a strip of its own: inside the plot it would cover a curve.
+    let (legend, plot) = area.split_vertically(22);
+    let mut chart = ChartBuilder::on(&plot)
         .margin(12)
         .x_label_area_size(34)
         .y_label_area_size(44)
         .build_cartesian_2d(1.0..last.max(2.0), low..high * 1.05)
         .map_err(|error| failed(&error))?;
     chart.configure_mesh().x_desc("step").draw().map_err(|error| failed(&error))?;
-    for curve in curves {
-        let color = curve.color;
-        chart
-            .draw_series(LineSeries::new(curve.points.iter().copied(), color.stroke_width(2)))
-            .map_err(|error| failed(&error))?
-            .label(curve.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
+    for (curve, x) in curves.iter().zip((56..).step_by(300)) {
+        let style = curve.color.stroke_width(2);
+        let points = curve.points.iter().copied();
+        chart.draw_series(LineSeries::new(points, style)).map_err(|error| failed(&error))?;
+        legend.draw(&PathElement::new([(x, 11), (x + 20, 11)], style)).map_err(|error| failed(&error))?;
+        let name = Text::new(curve.name, (x + 26, 5), ("sans-serif", 12));
+        legend.draw(&name).map_err(|error| failed(&error))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .draw()
-        .map_err(|error| failed(&error))?;
     area.present().map_err(|error| failed(&error))
 }

@@ -16,6 +16,8 @@ pub(crate) struct Report<'a> {
     pub(crate) before: &'a HeldoutScores,
     pub(crate) after: &'a HeldoutScores,
     pub(crate) machine: &'a str,
+    /// Whether the step was chosen by the rule of `choice`.
+    pub(crate) by_rule: bool,
 }
 
 impl Report<'_> {
@@ -35,6 +37,13 @@ impl Report<'_> {
                  ran with the first one (both are in crates/trainer/configs).\n\n"
             );
         }
+        if self.by_rule {
+            text += &format!(
+                "The step was chosen by a rule fixed before the run: the last checkpoint whose mean KL is at most 5 % over the \
+                 target of {} nats.\n\n",
+                config.ppo.target
+            );
+        }
         text += &self.scores();
         text += &self.course();
         text += "![score and gate](reward.svg)\n\n![KL to the base](kl.svg)\n\n";
@@ -47,13 +56,15 @@ impl Report<'_> {
 
     fn scores(&self) -> String {
         let (before, after) = (self.before, self.after);
-        let rows: [(&str, f64, f64); 7] = [
+        let kl = format!("KL to the base over the first {} tokens, nats", self.config.generation.mean_length());
+        let rows: [(&str, f64, f64); 8] = [
             (Rule::Elementary.measure_name(), before.grade, after.grade),
             (Rule::Friendly.measure_name(), before.friendliness, after.friendliness),
             ("elementary score (0 to 1)", before.elementary_score, after.elementary_score),
             ("friendly score (0 to 1)", before.friendly_score, after.friendly_score),
             ("content gate (0 to 1)", before.gate, after.gate),
             ("NLL under the base, nats a token", before.base_nll, after.base_nll),
+            (&kl, before.kl, after.kl),
             ("words an answer", before.words, after.words),
         ];
         let mut text = format!(
@@ -70,10 +81,11 @@ impl Report<'_> {
     /// Means over tenths of the run.
     fn course(&self) -> String {
         let power = self.config.reward.preference_power;
+        let own =
+            if self.config.run.start_from.is_some() { " (of a first configuration: with its own power)" } else { "" };
         let mut text = format!(
-            "## Course\n\nMeans over parts of the run; a score is preference ^ {power} x gate (of a first configuration: with its \
-             own power).\n\n| steps | score | measure | gate | KL, nats | KL weight | base NLL | \
-             clipped |\n|---|---|---|---|---|---|---|---|\n",
+            "## Course\n\nMeans over parts of the run; a score is preference ^ {power} x gate{own}.\n\n\
+             | steps | score | measure | gate | KL, nats | KL weight | base NLL | clipped |\n|---|---|---|---|---|---|---|---|\n",
         );
         for part in self.metrics.chunks(self.metrics.len().div_ceil(10).max(1)) {
             let mean = |of: fn(&StepMetrics) -> f64| part.iter().map(of).sum::<f64>() / part.len() as f64;

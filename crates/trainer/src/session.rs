@@ -69,7 +69,13 @@ impl Session {
         let variables = adapter.variables().into_iter().chain(value_head.variables()).map(|(_, var)| var).collect();
         let adam = Adam::new(variables, config.ppo.learning_rate, config.ppo.max_grad_norm);
         let ppo = &config.ppo;
-        let kl = AdaptiveKl { beta: ppo.init_kl_coef, target: ppo.target, horizon: ppo.horizon };
+        let kl = AdaptiveKl {
+            coef: ppo.init_kl_coef,
+            target: ppo.target,
+            horizon: ppo.horizon,
+            gain: ppo.kl_gain,
+            mean: 0.0,
+        };
         let out = config.run.out.clone();
         std::fs::create_dir_all(&out).map_err(TrainError::io(&out))?;
         let mut session = Self {
@@ -143,7 +149,7 @@ impl Session {
             return Err(TrainError::Invalid(message));
         }
         self.adam.state = adam;
-        self.kl.beta = progress.beta();
+        (self.kl.coef, self.kl.mean) = progress.kl();
         self.moments = progress.moments();
         self.step = progress.step;
         self.seconds = progress.seconds as f64;
@@ -154,6 +160,7 @@ impl Session {
     fn take_over(&mut self, path: &Path) -> Result<(), TrainError> {
         let (adam, progress) = load(path, &self.variables())?;
         self.adam.state = adam;
+        self.kl.mean = progress.kl().1;
         self.moments = progress.moments();
         self.step = progress.step;
         self.seconds = progress.seconds as f64;
@@ -170,7 +177,7 @@ impl Session {
     /// A full disk and the like; the last checkpoint stays as it is.
     pub fn save(&self) -> Result<(), TrainError> {
         let updates = self.adam.state.updates;
-        let mut progress = Progress::new(self.step, self.kl.beta, &self.moments, updates, &self.fingerprint);
+        let mut progress = Progress::new(self.step, &self.kl, &self.moments, updates, &self.fingerprint);
         progress.seconds = self.seconds as u64;
         let out = &self.config.run.out;
         let kept = out.join(format!("checkpoint-{:05}.safetensors", self.step));
@@ -202,16 +209,13 @@ impl Session {
         let normalised: Vec<f64> = scores.iter().map(|&score| self.moments.normalise(score)).collect();
         let old_values: candle_core::Result<Vec<_>> =
             samples.iter().map(|sample| self.value_head.values(&sample.response.hidden)).collect();
-        let beta = self.kl.beta;
+        let beta = self.kl.beta();
         let targets = Targets::of(&samples, &normalised, old_values?, beta, &self.config.ppo);
         let mut learner =
             Learner { base: &self.base, adapter: &self.adapter, value_head: &self.value_head, adam: &mut self.adam };
         let updates = learner.run(&samples, &targets, &self.config.ppo, step)?;
         let mut metrics = summary(&samples, &updates);
         self.kl.update(metrics.kl, samples.len());
-        if metrics.kl > self.config.ppo.kl_limit {
-            self.kl.beta *= 1.5;
-        }
         self.step = step;
         metrics.step = step;
         metrics.kl_coef = beta;

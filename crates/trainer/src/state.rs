@@ -12,15 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::ops::to_vec;
-use crate::ppo::{AdamState, RunningMoments};
+use crate::ppo::{AdamState, AdaptiveKl, RunningMoments};
 
 /// What a run continues with, next to its tensors. Random draws need no state: each is derived from seed and step.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub(crate) struct Progress {
     /// Steps done.
     pub(crate) step: u64,
-    /// Bits of the KL weight: JSON numbers may lose the last one.
-    beta: u64,
+    /// Bits of the slow KL weight and of the running mean of the KL: JSON numbers may lose the last one.
+    kl: [u64; 2],
     /// Bits of the running mean, variance and count of the scores.
     moments: [u64; 3],
     /// Updates Adam has made.
@@ -32,13 +32,16 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(step: u64, beta: f64, moments: &RunningMoments, updates: u64, fingerprint: &str) -> Self {
+    pub(crate) fn new(step: u64, kl: &AdaptiveKl, moments: &RunningMoments, updates: u64, fingerprint: &str) -> Self {
         let moments = [moments.mean, moments.variance, moments.count].map(f64::to_bits);
-        Self { step, beta: beta.to_bits(), moments, updates, fingerprint: fingerprint.to_owned(), seconds: 0 }
+        let kl = [kl.coef, kl.mean].map(f64::to_bits);
+        Self { step, kl, moments, updates, fingerprint: fingerprint.to_owned(), seconds: 0 }
     }
 
-    pub(crate) fn beta(&self) -> f64 {
-        f64::from_bits(self.beta)
+    /// The slow KL weight and the running mean of the KL.
+    pub(crate) fn kl(&self) -> (f64, f64) {
+        let [coef, mean] = self.kl.map(f64::from_bits);
+        (coef, mean)
     }
 
     pub(crate) fn moments(&self) -> RunningMoments {

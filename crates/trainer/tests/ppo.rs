@@ -44,14 +44,50 @@ fn whitening_uses_all_rows_and_the_unbiased_variance() {
     near(single[0][0], 3.0);
 }
 
+const KL: AdaptiveKl = AdaptiveKl { coef: 0.2, target: 6.0, horizon: 10_000.0, gain: 0.0, mean: 0.0 };
+
 #[test]
 fn the_kl_weight_moves_by_the_clipped_error() {
-    let mut kl = AdaptiveKl { beta: 0.2, target: 6.0, horizon: 10_000.0 };
+    let mut kl = KL;
     kl.update(12.0, 16);
-    near(kl.beta, 0.2 * (1.0 + 0.2 * 16.0 / 10_000.0));
-    let before = kl.beta;
+    near(kl.beta(), 0.2 * (1.0 + 0.2 * 16.0 / 10_000.0));
+    let before = kl.beta();
     kl.update(5.4, 16);
-    near(kl.beta, before * (1.0 - 0.1 * 16.0 / 10_000.0));
+    near(kl.beta(), before * (1.0 - 0.1 * 16.0 / 10_000.0));
+}
+
+#[test]
+fn with_a_gain_the_weight_follows_the_mean_kl() {
+    let mut kl = AdaptiveKl { gain: 2.0, horizon: f64::MAX, ..KL };
+    near(kl.beta(), 0.2 * (-2.0f64).exp());
+    kl.update(12.0, 16);
+    near(kl.beta(), 0.2 * (2.0 * (3.6 / 6.0 - 1.0f64)).exp());
+    kl.update(1.6, 16);
+    // 3.6 + .3 (1.6 - 3.6)
+    near(kl.beta(), 0.2 * (2.0 * (3.0 / 6.0 - 1.0f64)).exp());
+    // However far off, the weight stays within e^gain of the slow one.
+    kl.update(1e6, 16);
+    near(kl.beta(), 0.2 * 2.0f64.exp());
+}
+
+/// A policy whose reward rises with its KL as a straight line: a step moves the KL by slope minus weight.
+fn settle(mut kl: AdaptiveKl) -> Vec<f64> {
+    let mut now = 0.0f64;
+    let mut path = Vec::new();
+    for _ in 0..400 {
+        now = (now + 6.0 * (0.075 - kl.beta())).max(0.0);
+        kl.update(now, 24);
+        path.push(now);
+    }
+    path
+}
+
+#[test]
+fn the_gain_holds_what_the_slow_weight_alone_cannot() {
+    let slow = AdaptiveKl { coef: 0.08, target: 8.0, horizon: 1000.0, gain: 0.0, mean: 0.0 };
+    let spread = |path: &[f64]| path[100..].iter().map(|kl| (kl - 8.0).abs()).fold(0.0, f64::max);
+    assert!(spread(&settle(AdaptiveKl { gain: 2.5, ..slow })) < 0.5);
+    assert!(spread(&settle(slow)) > 2.0);
 }
 
 #[test]

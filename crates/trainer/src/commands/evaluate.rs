@@ -17,6 +17,9 @@ use crate::state::write_atomically;
 /// The weights of the first policy; the second has the rest.
 const WEIGHTS: [f64; 5] = [1.0, 0.75, 0.5, 0.25, 0.0];
 
+/// Tokens of an answer whose KL is added up: what the shipped policies were trained at.
+const KL_TOKENS: usize = 40;
+
 /// Scores the base and exact soups of two policies on held-out prompts.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
@@ -65,7 +68,7 @@ pub fn evaluate(args: EvaluateArgs) -> Result<(), TrainError> {
     pool.check_base(&checkpoint.base_facts()).map_err(|error| invalid(&error))?;
     let prompts = prepare(&checkpoint, read(prompts.as_deref(), Split::Heldout)?, max_prompt_tokens)?;
     let base = load_base(&checkpoint, max_prompt_tokens + max_new_tokens)?;
-    let options = HeldoutOptions { max_new_tokens, seed: 7, gate: GateOptions::default() };
+    let options = HeldoutOptions { max_new_tokens, kl_tokens: KL_TOKENS, seed: 7, gate: GateOptions::default() };
     let mut rows = vec![Row { soup: "base".into(), scores: score(&base, &checkpoint, None, &prompts, &options)? }];
     for weight in WEIGHTS {
         let pairs = [(policies[0].clone(), weight), (policies[1].clone(), 1.0 - weight)];
@@ -91,17 +94,19 @@ fn markdown(rows: &[Row], name: &str, prompts: usize, max_new_tokens: usize) -> 
     let mut text = format!(
         "# Exact soups on held-out prompts\n\nMeans over {prompts} prompts ({name}), one answer each of at most \
          {max_new_tokens} tokens at temperature 1, the same seed for every soup.\n\n\
-         | soup | grade | friendliness | elementary score | friendly score | gate | base NLL |\n|---|---|---|---|---|---|---|\n"
+         | soup | grade | friendliness | elementary score | friendly score | gate | base NLL | KL, first {KL_TOKENS} tokens |\n\
+         |---|---|---|---|---|---|---|---|\n"
     );
     for Row { soup, scores } in rows {
         text += &format!(
-            "| {soup} | {:.2} | {:.2} | {:.3} | {:.3} | {:.2} | {:.2} |\n",
+            "| {soup} | {:.2} | {:.2} | {:.3} | {:.3} | {:.2} | {:.2} | {:.1} |\n",
             scores.grade,
             scores.friendliness,
             scores.elementary_score,
             scores.friendly_score,
             scores.gate,
-            scores.base_nll
+            scores.base_nll,
+            scores.kl
         );
     }
     text

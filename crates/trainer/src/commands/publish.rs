@@ -9,6 +9,7 @@ use tureen_soup::publish::{Entry, add_policy};
 use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 
 use crate::Session;
+use crate::choice::near_target;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::heldout::{HeldoutOptions, evaluate};
@@ -27,7 +28,7 @@ pub struct PublishArgs {
     /// The run's folder, instead of the configured one.
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// The checkpoint, instead of the run's last one.
+    /// The checkpoint, instead of the last kept one whose KL is near `ppo.target`.
     #[arg(long)]
     pub checkpoint: Option<PathBuf>,
     /// The pool.
@@ -48,13 +49,16 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
     config.run.out = out.unwrap_or(config.run.out);
     let run = config.run.out.clone();
     let mut session = Session::open(config, true)?;
-    let step = match checkpoint {
-        Some(path) => session.load_adapter(&path)?,
-        None => session.steps_done(),
-    };
-    if step == 0 {
+    if session.steps_done() == 0 {
         return Err(TrainError::Invalid(format!("{}: there is no checkpoint to publish", run.display())));
     }
+    let metrics = metrics::read(&run.join("metrics.jsonl"))?;
+    let by_rule = checkpoint.is_none();
+    let checkpoint = match checkpoint {
+        Some(path) => path,
+        None => near_target(&run, &metrics, session.config().ppo.target)?,
+    };
+    let step = session.load_adapter(&checkpoint)?;
     let policy = &session.config().policy;
     let invalid = |error: &dyn std::fmt::Display| TrainError::Invalid(error.to_string());
     let peft = run.join("peft");
@@ -73,12 +77,17 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
 
     let folder = pool.join(&policy.id);
     // The run may have gone on after the published checkpoint.
-    let metrics: Vec<_> =
-        metrics::read(&run.join("metrics.jsonl"))?.into_iter().filter(|line| line.step <= step).collect();
+    let metrics: Vec<_> = metrics.into_iter().filter(|line| line.step <= step).collect();
     plot::draw(&metrics, &folder)?;
     let prompts = read(session.config().prompts.heldout.as_deref(), Split::Heldout)?;
     let prompts = prepare(session.checkpoint(), prompts, session.config().prompts.max_prompt_tokens)?;
-    let options = HeldoutOptions { max_new_tokens: 64, seed: 7, gate: session.config().reward.gate.clone() };
+    let config = session.config();
+    let options = HeldoutOptions {
+        max_new_tokens: 64,
+        kl_tokens: config.generation.mean_length(),
+        seed: 7,
+        gate: config.reward.gate.clone(),
+    };
     let opened = Pool::open(&pool, &PoolOptions::default()).map_err(|error| invalid(&error))?;
     let only = Preference::from_pairs([(policy.id.clone(), 1.0)]).map_err(|error| invalid(&error))?;
     let soup = opened.soup(&only, &MergeOptions::default()).map_err(|error| invalid(&error))?;
@@ -93,6 +102,7 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
         before: &before,
         after: &after,
         machine: &machine,
+        by_rule,
     };
     write_atomically(&folder.join("REPORT.md"), report.markdown().as_bytes())?;
     write_atomically(&folder.join("README.md"), card(session.config(), &base.name).as_bytes())?;
