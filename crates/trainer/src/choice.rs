@@ -1,16 +1,19 @@
-//! Which step of a run is published.
+//! Which step of a run is published, and how much of its update.
 
 use std::path::{Path, PathBuf};
+
+use candle_core::Result as TensorResult;
 
 use crate::error::TrainError;
 use crate::metrics::StepMetrics;
 
-/// How far over the target the KL of a published step may be: the mean of some steps is known to about this share.
+/// How far over the target the KL of a published policy may be.
 const SLACK: f64 = 0.05;
+/// Factors that an update may be pulled towards the base by, as parts of 1.
+const FACTORS: u32 = 20;
 
 /// The last checkpoint kept in `run` whose KL is near `target`: the mean of `objective/kl` over its steps (those after the
-/// checkpoint before it) is at most 5 % above. The rule looks at no reward and at no held-out prompt, so neither flatters
-/// what is published.
+/// checkpoint before it) is at most 5 % above. The rule looks at no reward, so none flatters what is published.
 ///
 /// # Errors
 /// A folder that cannot be read, or no such checkpoint.
@@ -26,6 +29,21 @@ pub fn near_target(run: &Path, metrics: &[StepMetrics], target: f64) -> Result<P
         let run = run.display();
         TrainError::Invalid(format!("{run}: no kept checkpoint has a KL near the target of {target} nats"))
     })
+}
+
+/// The largest twentieth that an update can be multiplied by so that its KL, as `kl_of` measures it on held-out prompts, is at
+/// most 5 % above `target`. The steps of a run swing around their target; what is published does not.
+///
+/// # Errors
+/// What `kl_of` fails with.
+pub fn factor_near_target(target: f64, mut kl_of: impl FnMut(f64) -> TensorResult<f64>) -> TensorResult<f64> {
+    for part in (2..=FACTORS).rev() {
+        let factor = f64::from(part) / f64::from(FACTORS);
+        if kl_of(factor)? <= (1.0 + SLACK) * target {
+            return Ok(factor);
+        }
+    }
+    Ok(1.0 / f64::from(FACTORS))
 }
 
 /// Steps and paths of the checkpoints that a run kept, in the order of the steps.

@@ -18,6 +18,8 @@ pub(crate) struct Report<'a> {
     pub(crate) machine: &'a str,
     /// Whether the step was chosen by the rule of `choice`.
     pub(crate) by_rule: bool,
+    /// What the trained update was multiplied by.
+    pub(crate) factor: f64,
 }
 
 impl Report<'_> {
@@ -38,12 +40,13 @@ impl Report<'_> {
             );
         }
         if self.by_rule {
-            text += &format!(
-                "The step was chosen by a rule fixed before the run: the last checkpoint whose mean KL is at most 5 % over the \
-                 target of {} nats.\n\n",
-                config.ppo.target
-            );
+            text += "The step was chosen by rule: the last checkpoint whose KL over its steps is at most 5 % over the target. ";
         }
+        text += &format!(
+            "The update is published times {}: the largest twentieth at which the KL on the held-out prompts is at most 5 % over \
+             the target of {} nats.\n\n",
+            self.factor, config.ppo.target
+        );
         text += &self.scores();
         text += &self.course();
         text += "![score and gate](reward.svg)\n\n![KL to the base](kl.svg)\n\n";

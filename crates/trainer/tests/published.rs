@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tureen_trainer::choice::near_target;
+use tureen_trainer::choice::{factor_near_target, near_target};
 use tureen_trainer::metrics::StepMetrics;
 use tureen_trainer::plot::draw;
 
@@ -37,6 +37,15 @@ fn the_last_checkpoint_near_the_target_is_published() {
     assert_eq!(chosen(&[1.0, 3.0]).unwrap(), "checkpoint-00002");
     let error = chosen(&[9.0; 8]).unwrap_err();
     assert!(error.contains("8 nats"), "{error}");
+}
+
+#[test]
+fn an_update_is_pulled_until_its_kl_is_near_the_target() {
+    // A KL that grows with the square of the update: 12 . .8^2 = 7.68, and 12 . .85^2 is over 8.4.
+    let square = |factor: f64| Ok(12.0 * factor * factor);
+    assert_eq!(factor_near_target(8.0, square).unwrap(), 0.8);
+    assert_eq!(factor_near_target(12.0, square).unwrap(), 1.0);
+    assert_eq!(factor_near_target(1e-9, square).unwrap(), 0.05);
 }
 
 /// Every `y` of the points of a polyline.

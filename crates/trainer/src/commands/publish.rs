@@ -9,7 +9,7 @@ use tureen_soup::publish::{Entry, add_policy};
 use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 
 use crate::Session;
-use crate::choice::near_target;
+use crate::choice::{factor_near_target, near_target};
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::heldout::{HeldoutOptions, evaluate};
@@ -59,12 +59,27 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
         None => near_target(&run, &metrics, session.config().ppo.target)?,
     };
     let step = session.load_adapter(&checkpoint)?;
-    let policy = &session.config().policy;
+    let config = session.config();
+    let options = HeldoutOptions {
+        max_new_tokens: 64,
+        kl_tokens: config.generation.mean_length(),
+        seed: 7,
+        gate: config.reward.gate.clone(),
+    };
+    let prompts = read(config.prompts.heldout.as_deref(), Split::Heldout)?;
+    let prompts = prepare(session.checkpoint(), prompts, config.prompts.max_prompt_tokens)?;
+    let shorter = HeldoutOptions { max_new_tokens: options.kl_tokens, ..options.clone() };
+    let factor = factor_near_target(config.ppo.target, |factor| {
+        let delta = session.adapter().detached().pulled(factor);
+        Ok(evaluate(session.base(), session.checkpoint(), Some(&delta), &prompts, &shorter)?.kl)
+    })?;
+    session.adapter().pull(factor)?;
+    let policy = &config.policy;
     let invalid = |error: &dyn std::fmt::Display| TrainError::Invalid(error.to_string());
     let peft = run.join("peft");
     std::fs::create_dir_all(&peft).map_err(TrainError::io(&peft))?;
     let base = session.checkpoint().base_facts();
-    write(&session.adapter().export(metadata(&session, step))?, &peft, Precision::Bf16, &base.name)
+    write(&session.adapter().export(metadata(&session, step, factor))?, &peft, Precision::Bf16, &base.name)
         .map_err(|error| invalid(&error))?;
     let entry = Entry {
         id: policy.id.clone(),
@@ -79,15 +94,6 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
     // The run may have gone on after the published checkpoint.
     let metrics: Vec<_> = metrics.into_iter().filter(|line| line.step <= step).collect();
     plot::draw(&metrics, &folder)?;
-    let prompts = read(session.config().prompts.heldout.as_deref(), Split::Heldout)?;
-    let prompts = prepare(session.checkpoint(), prompts, session.config().prompts.max_prompt_tokens)?;
-    let config = session.config();
-    let options = HeldoutOptions {
-        max_new_tokens: 64,
-        kl_tokens: config.generation.mean_length(),
-        seed: 7,
-        gate: config.reward.gate.clone(),
-    };
     let opened = Pool::open(&pool, &PoolOptions::default()).map_err(|error| invalid(&error))?;
     let only = Preference::from_pairs([(policy.id.clone(), 1.0)]).map_err(|error| invalid(&error))?;
     let soup = opened.soup(&only, &MergeOptions::default()).map_err(|error| invalid(&error))?;
@@ -103,6 +109,7 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
         after: &after,
         machine: &machine,
         by_rule,
+        factor,
     };
     write_atomically(&folder.join("REPORT.md"), report.markdown().as_bytes())?;
     write_atomically(&folder.join("README.md"), card(session.config(), &base.name).as_bytes())?;
@@ -111,7 +118,7 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
 }
 
 /// What the adapter's file says of its making.
-fn metadata(session: &Session, step: u64) -> BTreeMap<String, String> {
+fn metadata(session: &Session, step: u64, factor: f64) -> BTreeMap<String, String> {
     let (seed, sha256) = session.adapter().initialisation();
     let entries = [
         ("tureen.policy", session.config().policy.id.clone()),
@@ -120,6 +127,7 @@ fn metadata(session: &Session, step: u64) -> BTreeMap<String, String> {
         ("tureen.a_seed", seed.to_string()),
         ("tureen.a_sha256", sha256.to_owned()),
         ("tureen.steps", step.to_string()),
+        ("tureen.factor", factor.to_string()),
     ];
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

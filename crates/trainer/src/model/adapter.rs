@@ -21,6 +21,11 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// The same update times `factor`: 0 is the base, 1 this update.
+    pub fn pulled(self, factor: f64) -> Self {
+        Self { scale: self.scale * factor, ..self }
+    }
+
     pub(crate) fn apply_q(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         self.apply(2 * layer, x)
     }
@@ -147,6 +152,14 @@ impl LoraAdapter {
     pub fn detached(&self) -> Delta {
         let pairs = self.modules.iter().map(|module| (module.a.as_detached_tensor(), module.b.as_detached_tensor()));
         Delta { pairs: pairs.collect(), scale: self.scale() }
+    }
+
+    /// Multiplies every B, and with it the whole update, by `factor`.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn pull(&self, factor: f64) -> Result<()> {
+        self.modules.iter().try_for_each(|module| module.b.set(&(module.b.as_detached_tensor() * factor)?))
     }
 
     /// All variables with their names, `....lora_A` and `....lora_B`.
