@@ -24,6 +24,16 @@ pub enum TrainError {
         /// What is wrong with it.
         message: String,
     },
+    /// A record of a JSON or JSONL file that cannot be used.
+    #[error("{}:{line}: {message}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The line that the record begins in, from 1.
+        line: usize,
+        /// What is wrong with which field.
+        message: String,
+    },
     /// Settings, prompts or files that do not fit together.
     #[error("{0}")]
     Invalid(String),

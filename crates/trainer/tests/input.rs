@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tureen_engine::Checkpoint;
+use tureen_engine::{Checkpoint, Message};
 use tureen_trainer::config::Config;
 use tureen_trainer::prompts::{Split, prepare, read, shared_prefix};
 
@@ -44,13 +44,46 @@ fn unknown_keys_and_impossible_values_are_refused() {
     assert!(missing.contains("/nowhere/run.toml"), "{missing}");
 }
 
+fn prompts(name: &str, text: &str) -> Result<Vec<Vec<Message>>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    read(Some(&path), Split::Train).map_err(|error| error.to_string())
+}
+
+fn turn(role: &str, content: &str) -> Message {
+    Message { role: role.into(), content: content.into() }
+}
+
+#[test]
+fn prompts_are_read_from_text_alpaca_lines_and_chats() {
+    let both = vec![vec![turn("user", "one")], vec![turn("user", "two\n\nof these")]];
+    assert_eq!(prompts("a.txt", "one\n\n  two \n").unwrap()[1], [turn("user", "two")]);
+    let alpaca = r#"[{"instruction": "one", "input": "", "output": "x"}, {"instruction": "two", "input": "of these"}]"#;
+    assert_eq!(prompts("a.json", alpaca).unwrap(), both);
+    let lines = "{\"prompt\": \"one\"}\n{\"instruction\": \"two\", \"input\": \"of these\"}\n";
+    assert_eq!(prompts("a.jsonl", lines).unwrap(), both);
+    let chat = r#"{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"},
+        {"role": "assistant", "content": "a"}, {"role": "user", "content": "v"}, {"role": "assistant", "content": "b"}]}"#;
+    let turns = [turn("system", "s"), turn("user", "u"), turn("assistant", "a"), turn("user", "v")];
+    assert_eq!(prompts("a.jsonl", &chat.replace('\n', "")).unwrap(), [turns]);
+}
+
 #[test]
 fn a_broken_line_of_a_prompt_file_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("prompts.jsonl");
-    std::fs::write(&path, "{\"prompt\": \"one\"}\n\n{\"prompt\": \"two\"}\n{\"promt\": \"three\"}\n").unwrap();
-    let error = read(Some(&path), Split::Train).unwrap_err().to_string();
-    assert!(error.contains("prompts.jsonl:4") && error.contains("prompt"), "{error}");
+    let good = "{\"prompt\": \"one\"}\n\n";
+    let of = |line: &str| prompts("prompts.jsonl", &format!("{good}{line}\n")).unwrap_err();
+    for (line, field) in [
+        ("{\"promt\": \"three\"}", "\"prompt\" is missing"),
+        ("{\"prompt\": 3}", "\"prompt\" is no text"),
+        ("{\"instruction\": \"a\", \"input\": []}", "\"input\" is no text"),
+        ("{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}", "\"messages\" has no last turn of a user"),
+        ("{\"messages\": []}", "\"messages\" holds no turn"),
+        ("nonsense", "expected"),
+    ] {
+        let error = of(line);
+        assert!(error.contains("prompts.jsonl:3: ") && error.contains(field), "{error}");
+    }
 }
 
 #[test]
@@ -65,7 +98,7 @@ fn long_prompts_are_left_out_and_none_left_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     picollama::Base::llama().write(folder.path());
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let texts = vec!["short".to_owned(), "x".repeat(200)];
+    let texts = vec![vec![turn("user", "short")], vec![turn("user", &"x".repeat(200))]];
     let prompts = prepare(&checkpoint, texts.clone(), 20).unwrap();
     assert_eq!(prompts.len(), 1);
     assert!(prompts[0].tokens.len() > 5);
