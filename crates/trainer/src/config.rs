@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::reward::{GateOptions, Rule};
+use crate::reward::{GateOptions, PartOptions, Rule};
 
 /// A whole run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -116,18 +116,46 @@ impl GenerationOptions {
     }
 }
 
-/// The reward.
+/// The reward: a rule, further parts, or both, added up with their weights.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewardOptions {
     /// The built-in rule.
-    pub rule: Rule,
+    pub rule: Option<Rule>,
+    /// What the rule counts.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: f64,
     /// The preference is raised to this power before it meets the gate: above 1 it weighs more than the gate.
     #[serde(default = "one")]
     pub preference_power: f64,
     /// The content gate.
     #[serde(default)]
     pub gate: GateOptions,
+    /// Further parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartOptions>,
+}
+
+impl RewardOptions {
+    fn check(&self) -> Result<(), String> {
+        if self.rule.is_none() && self.parts.is_empty() {
+            return Err("reward needs a rule or parts".into());
+        }
+        let weights = self.parts.iter().map(|part| match part {
+            PartOptions::Model { weight, .. } | PartOptions::Length { weight, .. } | PartOptions::NoEos { weight } => {
+                weight
+            }
+        });
+        if weights.chain([&self.weight]).any(|weight| !weight.is_finite()) {
+            return Err("reward weights must be finite".into());
+        }
+        let empty =
+            |part: &PartOptions| matches!(part, PartOptions::Length { tokens, .. } if !(1.0..=1e6).contains(tokens));
+        if self.parts.iter().any(empty) {
+            return Err("reward.parts: tokens of a length must be from 1 to 1000000".into());
+        }
+        Ok(())
+    }
 }
 
 /// PPO, with the names of TRL.
@@ -216,6 +244,10 @@ fn one() -> f64 {
     1.0
 }
 
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
 fn five() -> u64 {
     5
 }
@@ -264,6 +296,6 @@ impl Config {
         if !(0.0..=10.0).contains(&ppo.kl_gain) {
             return Err("ppo.kl_gain must be from 0 to 10".into());
         }
-        Ok(())
+        self.reward.check()
     }
 }

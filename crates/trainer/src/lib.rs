@@ -18,6 +18,7 @@ pub mod prompts;
 mod records;
 mod report;
 pub mod reward;
+pub mod reward_model;
 mod rollout;
 pub mod sequence;
 mod session;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tureen_trainer::commands::{EvaluateArgs, PpoArgs, PublishArgs, evaluate, ppo, publish};
+use tureen_trainer::commands::{
+    EvaluateArgs, PpoArgs, PublishArgs, RewardArgs, evaluate, ppo, publish, reward,
+};
 
 /// Trains the policies of a Tureen pool.
 #[derive(Parser)]
@@ -18,6 +20,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Reward(RewardArgs),
     Ppo(PpoArgs),
     Publish(PublishArgs),
     Evaluate(EvaluateArgs),
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match command {
+        Command::Reward(args) => reward(args),
         Command::Ppo(args) => ppo(args),
         Command::Publish(args) => publish(args),
         Command::Evaluate(args) => evaluate(args),

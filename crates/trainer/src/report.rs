@@ -123,8 +123,16 @@ impl Report<'_> {
 pub(crate) fn card(config: &Config, base: &str) -> String {
     let policy = &config.policy;
     let rule = match config.reward.rule {
-        Rule::Elementary => "a low Flesch-Kincaid grade",
-        Rule::Friendly => "friendly and positive words and phrases, and turning to the reader",
+        Some(Rule::Elementary) => "a rule that rewards a low Flesch-Kincaid grade, multiplied by a content gate",
+        Some(Rule::Friendly) => {
+            "a rule that rewards friendly and positive words and phrases, and turning to the reader, multiplied by a content gate"
+        }
+        None => "the parts named in its settings",
+    };
+    let more = if config.reward.rule.is_some() && !config.reward.parts.is_empty() {
+        ", and the parts named in its settings"
+    } else {
+        ""
     };
     format!(
         "# {id} ({code})\n\n\
@@ -133,7 +141,7 @@ pub(crate) fn card(config: &Config, base: &str) -> String {
          - Preference: {instruction}\n\
          - Base: {base}, Apache-2.0.\n\
          - Licence of the adapter: {license}.\n\
-         - Training: PPO against a rule that rewards {rule}, multiplied by a content gate; see [REPORT.md](REPORT.md).\n\
+         - Training: PPO against {rule}{more}; see [REPORT.md](REPORT.md).\n\
          - Prompts: the built-in set of crates/trainer, written for this project (Apache-2.0). No one's data but the base's own.\n\
          - Limits: a base of 135 million parameters states falsehoods fluently, and so does its policy; the rule measures form \
          and topic, not truth. English only.\n",

@@ -1,11 +1,11 @@
 //! One step's responses with everything PPO needs to know of them.
 
-use candle_core::Result;
+use candle_core::{Result, bail};
 
 use crate::model::{Base, Delta, Response};
 use crate::ops::to_vec;
 use crate::prompts::Prompt;
-use crate::reward::{Answer, Reward, Scored};
+use crate::reward::{Answer, Reward, Scored, Scoring};
 use crate::sequence::score;
 
 /// A scored response.
@@ -49,15 +49,28 @@ pub(crate) fn judge(
     let pairs: Vec<_> =
         prompts.iter().zip(&responses).map(|(p, r)| (p.tokens.as_slice(), r.tokens.as_slice())).collect();
     let flat: Vec<f64> = to_vec(&score(base, None::<&Delta>, &pairs)?.log_probs)?.into_iter().map(f64::from).collect();
+    let texts: Vec<String> = responses.iter().map(|response| decode(&response.tokens)).collect();
     let mut rest = flat.as_slice();
-    let mut samples = Vec::with_capacity(prompts.len());
-    for (prompt, response) in prompts.into_iter().zip(responses) {
-        let (own, others) = rest.split_at(response.tokens.len());
+    let mut rows = Vec::with_capacity(prompts.len());
+    let mut own = Vec::with_capacity(prompts.len());
+    for ((prompt, response), text) in prompts.iter().zip(&responses).zip(&texts) {
+        let (log_probs, others) = rest.split_at(response.tokens.len());
         rest = others;
-        let text = decode(&response.tokens);
-        let answer = Answer { prompt: &prompt.text, text: &text, ended: response.ended, base_nll: base_nll(own) };
-        let scored = reward.score(answer);
-        samples.push(Sample { ref_log_probs: own.to_vec(), scored, prompt, response, text });
+        own.push(log_probs.to_vec());
+        let answer = Answer { prompt: &prompt.text, text, ended: response.ended, base_nll: base_nll(log_probs) };
+        rows.push(Scoring { answer, prompt: &prompt.tokens, response: &response.tokens });
     }
-    Ok(samples)
+    let scored = reward.score_all(base, &rows)?;
+    if scored.len() != rows.len() {
+        bail!("the reward scored {} of {} answers", scored.len(), rows.len());
+    }
+    let all = prompts.into_iter().zip(responses).zip(texts).zip(own).zip(scored);
+    let sample = |((((prompt, response), text), ref_log_probs), scored)| Sample {
+        prompt,
+        response,
+        text,
+        ref_log_probs,
+        scored,
+    };
+    Ok(all.map(sample).collect())
 }

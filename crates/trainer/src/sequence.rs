@@ -47,3 +47,24 @@ pub fn score(base: &Base, delta: Option<&Delta>, pairs: &[Pair<'_>]) -> Result<S
     let log_probs = token_log_prob(&hidden, base.head(), Arc::new(targets))?;
     Ok(Scores { log_probs, hidden })
 }
+
+/// Final hidden state of the last token of every row, rows x hidden.
+///
+/// # Errors
+/// An empty row, or one longer than the model's tables.
+pub fn last_hidden(base: &Base, delta: Option<&Delta>, rows: &[Vec<u32>]) -> Result<Tensor> {
+    if rows.is_empty() || rows.iter().any(Vec::is_empty) {
+        bail!("an empty sequence has no last token");
+    }
+    let prefix = shared_prefix(rows);
+    let mut tokens = rows[0][..prefix].to_vec();
+    let (mut lengths, mut last) = (Vec::new(), Vec::new());
+    for row in rows {
+        tokens.extend_from_slice(&row[prefix..]);
+        lengths.push(row.len() - prefix);
+        last.push(tokens.len() as u32 - 1);
+    }
+    let packing = Arc::new(Packing::new(prefix, &lengths));
+    let hidden = base.forward(&tokens, delta, |_, q, k, v| attention(q, k, v, &packing, base.rope()))?;
+    hidden.index_select(&Tensor::new(last.as_slice(), &Device::Cpu)?, 0)
+}

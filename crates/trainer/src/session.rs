@@ -9,13 +9,13 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use tureen_engine::Checkpoint;
 
-use crate::config::{Config, RewardOptions};
+use crate::config::Config;
 use crate::error::TrainError;
 use crate::metrics::{MetricsLog, StepMetrics};
 use crate::model::{Base, LoraAdapter, Sampling, generate, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
 use crate::prompts::{Prompt, Split, prepare, read, shared_prefix};
-use crate::reward::{Reward, RuleReward};
+use crate::reward::{Reward, RewardSum};
 use crate::rollout::{Sample, judge};
 use crate::state::{Progress, load, save};
 use crate::update::{Learner, Targets, Updates};
@@ -47,22 +47,30 @@ impl Session {
     /// Loads the base and starts a run, or with `resume` continues the one in the run's folder (if it has a checkpoint).
     ///
     /// # Errors
-    /// A base, prompts or checkpoint that cannot be used; a checkpoint of another configuration.
+    /// A base, prompts, reward model or checkpoint that cannot be used; a checkpoint of another configuration.
     pub fn open(config: Config, resume: bool) -> Result<Self, TrainError> {
-        let RewardOptions { rule, preference_power, gate } = config.reward.clone();
-        let reward = RuleReward { rule, power: preference_power, gate };
-        Self::with_reward(config, resume, Box::new(reward))
+        let options = config.reward.clone();
+        Self::build(config, resume, |base, checkpoint| Ok(Box::new(RewardSum::configured(options, base, checkpoint)?)))
     }
 
-    /// [`Session::open`] with another reward than the configured rule.
+    /// [`Session::open`] with another reward than the configured one.
     ///
     /// # Errors
     /// As for [`Session::open`].
     pub fn with_reward(config: Config, resume: bool, reward: Box<dyn Reward>) -> Result<Self, TrainError> {
+        Self::build(config, resume, |_, _| Ok(reward))
+    }
+
+    fn build(
+        config: Config,
+        resume: bool,
+        reward: impl FnOnce(&Base, &Checkpoint) -> Result<Box<dyn Reward>, TrainError>,
+    ) -> Result<Self, TrainError> {
         let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
         let train = read(config.prompts.train.as_deref(), Split::Train)?;
         let longest = config.prompts.max_prompt_tokens + config.generation.output_max_length;
         let base = load_base(&checkpoint, longest)?;
+        let reward = reward(&base, &checkpoint)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
         let adapter = LoraAdapter::init(base.geometry(), config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
         let value_head = ValueHead::zero(base.geometry().hidden)?;

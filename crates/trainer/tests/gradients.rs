@@ -10,7 +10,7 @@ use candle_core::{Tensor, Var};
 use support::{VOCABULARY, adapter, base, close, random, reference, values};
 use tureen_trainer::model::Packing;
 use tureen_trainer::ops::{Rope, attention, frozen_linear, rms_norm, swiglu, token_log_prob};
-use tureen_trainer::sequence::score;
+use tureen_trainer::sequence::{last_hidden, score};
 
 /// Compares the gradient of `sum(weights . op(x))` with central differences.
 #[track_caller]
@@ -135,6 +135,22 @@ fn adapter_gradients_equal_those_of_candles_autograd() {
         assert!(values(theirs).iter().any(|value| value.abs() > 1e-4), "{name} has no gradient to compare");
         close(&values(ours), &values(theirs), 1e-4);
     }
+}
+
+#[test]
+fn the_last_hidden_state_of_a_row_and_its_gradients_are_those_of_the_sequence_alone() {
+    let (base, adapter) = (base(), adapter());
+    let rows: Vec<Vec<u32>> = pairs().into_iter().map(|(prompt, response)| [prompt, response].concat()).collect();
+    let ours = last_hidden(&base, Some(&adapter.tracked()), &rows).unwrap();
+    let theirs = rows.iter().map(|row| reference(row, Some(&adapter)).1.narrow(0, row.len() - 1, 1).unwrap());
+    let theirs = Tensor::cat(&theirs.collect::<Vec<_>>(), 0).unwrap();
+    close(&values(&ours), &values(&theirs), 1e-5);
+    let weigh = |y: &Tensor| (y * random(78, y.dims(), 1.0)).unwrap().sum_all().unwrap().backward().unwrap();
+    let (ours, theirs) = (weigh(&ours), weigh(&theirs));
+    for (_, var) in adapter.variables() {
+        close(&values(ours.get(&var).unwrap()), &values(theirs.get(&var).unwrap()), 1e-4);
+    }
+    assert!(last_hidden(&base, None, &[vec![1, 2], vec![]]).is_err());
 }
 
 #[test]

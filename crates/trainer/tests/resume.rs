@@ -10,15 +10,22 @@ use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 use tureen_trainer::Session;
 use tureen_trainer::config::Config;
 use tureen_trainer::metrics;
-use tureen_trainer::reward::{Answer, Reward, Scored};
+use tureen_trainer::model::Base;
+use tureen_trainer::reward::{Answer, Reward, Scored, Scoring};
 
 /// Rewards vowels, which random text has too: the rules would give it nothing, and nothing would move.
 struct Vowels;
 
-impl Reward for Vowels {
-    fn score(&self, answer: Answer<'_>) -> Scored {
+impl Vowels {
+    fn score(answer: Answer<'_>) -> Scored {
         let score = answer.text.chars().filter(|c| "aeiou".contains(*c)).count() as f64 + answer.base_nll;
         Scored { score, measure: score, gate: 1.0 }
+    }
+}
+
+impl Reward for Vowels {
+    fn score_all(&self, _base: &Base, rows: &[Scoring<'_>]) -> candle_core::Result<Vec<Scored>> {
+        Ok(rows.iter().map(|row| Self::score(row.answer)).collect())
     }
 }
 

@@ -33,6 +33,11 @@ impl Adam {
         Self { variables, state, lr, max_grad_norm }
     }
 
+    /// Another learning rate from the next update on.
+    pub fn set_learning_rate(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
     /// One update; returns the length of the whole gradient before clipping.
     ///
     /// # Errors

@@ -8,16 +8,21 @@ mod friendly;
 mod gate;
 mod grade;
 mod lexicon;
+mod sum;
 mod syllables;
 mod text;
 
 pub use friendly::friendliness;
 pub use gate::{Gate, GateOptions};
 pub use grade::flesch_kincaid_grade;
+pub use sum::{Part, PartOptions, RewardSum};
 pub use syllables::syllables;
 pub use text::Text;
 
+use candle_core::Result;
 use serde::{Deserialize, Serialize};
+
+use crate::model::Base;
 
 /// The built-in preferences.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -53,10 +58,24 @@ pub struct Scored {
     pub gate: f64,
 }
 
-/// What scores answers. A run takes the rule of its configuration; tests and other rewards bring their own.
+/// An answer with its tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoring<'a> {
+    /// The answer as text.
+    pub answer: Answer<'a>,
+    /// The tokens of the prompt's chat.
+    pub prompt: &'a [u32],
+    /// The tokens of the answer, with the one that ended it.
+    pub response: &'a [u32],
+}
+
+/// What scores answers. A run takes the parts of its configuration; tests and other rewards bring their own.
 pub trait Reward {
-    /// Scores one answer.
-    fn score(&self, answer: Answer<'_>) -> Scored;
+    /// Scores the answers of a step.
+    ///
+    /// # Errors
+    /// What a reward that runs the base may fail with.
+    fn score_all(&self, base: &Base, rows: &[Scoring<'_>]) -> Result<Vec<Scored>>;
 }
 
 /// A rule with its gate.
@@ -70,10 +89,17 @@ pub struct RuleReward {
     pub gate: GateOptions,
 }
 
-impl Reward for RuleReward {
-    fn score(&self, answer: Answer<'_>) -> Scored {
+impl RuleReward {
+    /// Scores one answer: `preference ^ power . gate`, 0 to 1.
+    pub fn score(&self, answer: Answer<'_>) -> Scored {
         let (preference, scored) = self.rule.weigh(answer, &self.gate);
         Scored { score: preference.powf(self.power) * scored.gate, ..scored }
+    }
+}
+
+impl Reward for RuleReward {
+    fn score_all(&self, _base: &Base, rows: &[Scoring<'_>]) -> Result<Vec<Scored>> {
+        Ok(rows.iter().map(|row| self.score(row.answer)).collect())
     }
 }
 

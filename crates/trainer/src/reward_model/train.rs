@@ -1,0 +1,93 @@
+//! Training on pairs.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use candle_core::{Device, Tensor};
+
+use super::RewardModel;
+use crate::error::TrainError;
+use crate::model::Base;
+use crate::ops::to_vec;
+use crate::ppo::Adam;
+use crate::sequence::last_hidden;
+
+/// How a reward model is optimised.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingOptions {
+    /// First learning rate of Adam; falls to 0 as a straight line.
+    pub learning_rate: f64,
+    /// Longest gradient.
+    pub max_grad_norm: f64,
+    /// Passes over all pairs.
+    pub num_train_epochs: usize,
+    /// Pairs per update.
+    pub batch_size: usize,
+    /// Seed of the order.
+    pub seed: u64,
+}
+
+impl Default for TrainingOptions {
+    fn default() -> Self {
+        Self { learning_rate: 2e-4, max_grad_norm: 1.0, num_train_epochs: 1, batch_size: 4, seed: 1 }
+    }
+}
+
+/// Minimises `mean -log sigmoid(r(chosen) - r(rejected))` over `pairs` of sequences. `watch` gets the updates made, all
+/// updates, and the loss of each.
+///
+/// # Errors
+/// A loss or gradient that is not finite, or a sequence longer than the base's tables.
+pub fn train(
+    model: &RewardModel,
+    base: &Base,
+    pairs: &[[Vec<u32>; 2]],
+    options: &TrainingOptions,
+    mut watch: impl FnMut(u64, u64, f64),
+) -> Result<(), TrainError> {
+    let variables = model.variables().into_iter().map(|(_, var)| var).collect();
+    let mut adam = Adam::new(variables, options.learning_rate, options.max_grad_norm);
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
+    let all = (pairs.len().div_ceil(options.batch_size) * options.num_train_epochs) as u64;
+    let mut done = 0;
+    for _ in 0..options.num_train_epochs {
+        order.shuffle(&mut rng);
+        for chunk in order.chunks(options.batch_size) {
+            adam.set_learning_rate(options.learning_rate * (1.0 - done as f64 / all as f64));
+            let rows: Vec<Vec<u32>> = chunk.iter().flat_map(|&pair| pairs[pair].clone()).collect();
+            let hidden = last_hidden(base, Some(&model.adapter.tracked()), &rows)?;
+            let rewards = model.head.forward(&hidden)?;
+            let (loss, grads) = bradley_terry(&to_vec(&rewards)?);
+            done += 1;
+            if !loss.is_finite() {
+                return Err(TrainError::NotFinite { step: done, what: "loss" });
+            }
+            // The loss enters the graph as a linear form with the gradients as its coefficients.
+            let count = grads.len();
+            let by_rewards = (rewards * Tensor::from_vec(grads, count, &Device::Cpu)?)?.sum_all()?;
+            if !adam.step(&by_rewards.backward()?)?.is_finite() {
+                return Err(TrainError::NotFinite { step: done, what: "gradient" });
+            }
+            watch(done, all, loss);
+        }
+    }
+    Ok(())
+}
+
+/// Mean loss of rewards that stand chosen, rejected, chosen, ..., and its derivative by each.
+fn bradley_terry(rewards: &[f32]) -> (f64, Vec<f32>) {
+    let count = (rewards.len() / 2) as f64;
+    let (mut loss, mut grads) = (0.0, Vec::with_capacity(rewards.len()));
+    for pair in rewards.chunks_exact(2) {
+        let apart = f64::from(pair[0]) - f64::from(pair[1]);
+        // log(1 + e^-d), without overflow for very wrong pairs.
+        loss += ((-apart.abs()).exp().ln_1p() + (-apart).max(0.0)) / count;
+        let slope = (-1.0 / (1.0 + apart.exp()) / count) as f32;
+        grads.extend([slope, -slope]);
+    }
+    (loss, grads)
+}
