@@ -3,6 +3,7 @@
 //! A run samples responses from base + adapter, scores them with a rule, and moves the adapter by PPO with a KL penalty to
 //! the base. The base is frozen: its weights sit inside custom operations that return gradients of activations only.
 
+pub mod annotate;
 pub mod choice;
 pub mod commands;
 pub mod config;

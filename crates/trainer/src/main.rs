@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tureen_trainer::commands::{
-    EvaluateArgs, PpoArgs, PublishArgs, RewardArgs, evaluate, ppo, publish, reward,
+    AnnotateArgs, EvaluateArgs, PpoArgs, PublishArgs, RewardArgs, annotate, evaluate, ppo, publish, reward,
 };
 
 /// Trains the policies of a Tureen pool.
@@ -20,6 +20,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Annotate(AnnotateArgs),
     Reward(RewardArgs),
     Ppo(PpoArgs),
     Publish(PublishArgs),
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match command {
+        Command::Annotate(args) => annotate(args),
         Command::Reward(args) => reward(args),
         Command::Ppo(args) => ppo(args),
         Command::Publish(args) => publish(args),

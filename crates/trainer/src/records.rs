@@ -98,6 +98,16 @@ impl Record {
         }
     }
 
+    /// The texts in the list `field`.
+    ///
+    /// # Errors
+    /// A field that is missing or holds something else.
+    pub(crate) fn texts(&self, field: &str) -> Result<Vec<String>, TrainError> {
+        let list = self.get(field).ok_or_else(|| self.broken(field, "is missing"))?;
+        let texts = list.as_array().map(|list| list.iter().map(|text| text.as_str().map(str::to_owned)).collect());
+        texts.flatten().ok_or_else(|| self.broken(field, "is no list of texts"))
+    }
+
     /// The conversation in `field`: a list of `{"role", "content"}`, or a text as one turn of `role`.
     ///
     /// # Errors

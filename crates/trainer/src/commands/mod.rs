@@ -1,10 +1,12 @@
 //! The subcommands, one file each.
 
+mod annotate;
 mod evaluate;
 mod ppo;
 mod publish;
 mod reward;
 
+pub use annotate::{AnnotateArgs, AnnotateConfig, AnnotatorOptions, annotate};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use ppo::{PpoArgs, ppo};
 pub use publish::{PublishArgs, publish};

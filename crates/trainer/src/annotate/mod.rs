@@ -1,0 +1,132 @@
+//! From answers to preference pairs: who prefers which of two answers.
+
+mod answers;
+mod human;
+pub mod judge;
+mod log;
+mod rules;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use answers::{Answers, read as read_answers};
+pub use human::Human;
+use log::Log;
+pub use rules::Rules;
+
+use tureen_engine::Message;
+
+use crate::error::TrainError;
+use crate::pairs::{self, Pair};
+
+/// Two answers to one prompt, in the order of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Comparison<'a> {
+    /// The turns before the answer.
+    pub prompt: &'a [Message],
+    /// The answers.
+    pub answers: [&'a str; 2],
+}
+
+impl Comparison<'_> {
+    /// A hash over prompt and answers, hexadecimal: what a verdict is remembered by.
+    pub(crate) fn key(&self) -> String {
+        let json = serde_json::json!([self.prompt, self.answers]).to_string();
+        Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What was asked last.
+    pub(crate) fn question(&self) -> &str {
+        self.prompt.last().map_or("", |turn| turn.content.as_str())
+    }
+}
+
+/// Which of two answers is preferred.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// The first.
+    First,
+    /// The second.
+    Second,
+    /// Neither: the two make no pair.
+    Tie,
+}
+
+impl Choice {
+    /// The same choice when the answers change places.
+    pub(crate) fn swapped(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+            Self::Tie => Self::Tie,
+        }
+    }
+}
+
+/// Who compares answers.
+pub trait Annotator {
+    /// Prefers one of two answers, or neither.
+    ///
+    /// # Errors
+    /// Whatever keeps the annotator from an opinion; the verdicts so far are kept.
+    fn compare(&mut self, comparison: Comparison<'_>) -> Result<Choice, TrainError>;
+}
+
+/// What an annotation came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Pairs written.
+    pub pairs: usize,
+    /// Comparisons without a preference.
+    pub ties: usize,
+    /// Comparisons that an earlier run had made.
+    pub remembered: usize,
+}
+
+/// Compares the answers of every prompt with one another and writes the pairs to `out`. Each verdict is appended to
+/// `verdicts` as soon as it is there; a run that was broken off takes those up and asks only for the rest. `identity` says
+/// who annotates: verdicts of another identity are refused.
+///
+/// # Errors
+/// Files that cannot be read or written, or what the annotator fails with.
+pub fn annotate(
+    answers: &[Answers],
+    annotator: &mut dyn Annotator,
+    identity: &str,
+    verdicts: &Path,
+    out: &Path,
+) -> Result<Summary, TrainError> {
+    let mut log = Log::open(verdicts, identity)?;
+    let mut summary = Summary::default();
+    let mut pairs = Vec::new();
+    for comparison in answers.iter().flat_map(Answers::comparisons) {
+        let key = comparison.key();
+        let choice = match log.get(&key) {
+            Some(choice) => {
+                summary.remembered += 1;
+                choice
+            }
+            None => {
+                let choice = annotator.compare(comparison)?;
+                log.append(key, choice)?;
+                choice
+            }
+        };
+        let [first, second] = comparison.answers.map(str::to_owned);
+        let (chosen, rejected) = match choice {
+            Choice::First => (first, second),
+            Choice::Second => (second, first),
+            Choice::Tie => {
+                summary.ties += 1;
+                continue;
+            }
+        };
+        pairs.push(Pair { prompt: comparison.prompt.to_vec(), chosen, rejected });
+    }
+    summary.pairs = pairs.len();
+    pairs::write(out, &pairs)?;
+    Ok(summary)
+}
