@@ -189,7 +189,8 @@ impl Session {
         progress.seconds = self.seconds as u64;
         let out = &self.config.run.out;
         let kept = out.join(format!("checkpoint-{:05}.safetensors", self.step));
-        for path in [kept, out.join(CHECKPOINT)] {
+        // The one that a resumed run reads comes first: where there is room for one file, it is that one.
+        for path in [out.join(CHECKPOINT), kept] {
             save(&path, &self.variables(), &self.adam.state, &progress)?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Checkpoints of a run: one safetensors file with the run's state in its metadata, replaced atomically.
 
 use std::collections::HashMap;
-use std::fs::{File, rename};
+use std::fs::{File, remove_file, rename};
 use std::io::Write;
 use std::path::Path;
 
@@ -50,11 +50,18 @@ impl Progress {
     }
 }
 
-/// Writes bytes so that after a crash the file is either the old one or the whole new one.
+/// Writes bytes so that after a crash, or on a full disk, the file is either the old one or the whole new one.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let partial = path.with_extension("partial");
-    let mut file = File::create(&partial).map_err(TrainError::io(&partial))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(TrainError::io(&partial))?;
+    let written = File::create(&partial).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(error) = written {
+        // What did not fit would keep the next attempt from fitting. Best effort: the error that matters is the first.
+        let _ = remove_file(&partial);
+        return Err(TrainError::io(path)(error));
+    }
     rename(&partial, path).map_err(TrainError::io(path))?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(TrainError::io(folder))?;

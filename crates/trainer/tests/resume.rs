@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 use tureen_trainer::Session;
@@ -182,4 +183,69 @@ fn a_killed_run_resumes_and_publishes() {
     for file in ["REPORT.md", "README.md", "reward.svg", "kl.svg"] {
         assert!(pool_dir.join("tiny").join(file).exists(), "{file}");
     }
+}
+
+/// Scores like [`Vowels`] for some steps, then NaN.
+struct Breaks(AtomicUsize);
+
+impl Reward for Breaks {
+    fn score_all(&self, base: &Base, rows: &[Scoring<'_>]) -> candle_core::Result<Vec<Scored>> {
+        let steps = self.0.load(Ordering::Relaxed);
+        self.0.store(steps.saturating_sub(1), Ordering::Relaxed);
+        let mut scored = Vowels.score_all(base, rows)?;
+        if steps == 0 {
+            scored[0].score = f64::NAN;
+        }
+        Ok(scored)
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_with_the_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write_config(folder.path());
+    let out = folder.path().join("run");
+    let mut config = Config::read(&path).unwrap();
+    config.run.out = out.clone();
+    let mut run = Session::with_reward(config, false, Box::new(Breaks(2.into()))).unwrap();
+    for _ in 0..2 {
+        run.step().unwrap();
+        run.save().unwrap();
+    }
+    let good = bits(&run);
+    let error = run.step().unwrap_err().to_string();
+    assert!(error.contains("step 3") && error.contains("not finite"), "{error}");
+    assert_eq!(run.steps_done(), 2);
+    let mut resumed = session(&path, &out, true);
+    assert_eq!((resumed.steps_done(), bits(&resumed)), (2, good));
+    assert_eq!(resumed.step().unwrap().step, 3);
+}
+
+#[test]
+fn a_full_disk_loses_no_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let out = folder.path().join("run");
+    let mut first = session(&config, &out, false);
+    first.step().unwrap();
+    first.save().unwrap();
+    let (good, checkpoint) = (bits(&first), std::fs::read(out.join("checkpoint.safetensors")).unwrap());
+    // A limit on the size of files that the log fits under and a checkpoint does not.
+    let limit = checkpoint.len() / 1024 / 2;
+    assert!(limit > 8, "a checkpoint of {} bytes is too small for this test", checkpoint.len());
+    let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
+    let output = Command::new("bash")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_tureen-trainer"), "ppo", "--resume", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("checkpoint"), "{error}");
+    assert_eq!(std::fs::read(out.join("checkpoint.safetensors")).unwrap(), checkpoint);
+    let left = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = left.filter(|name| name.ends_with(".partial")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // With room again the run goes on from there.
+    let resumed = session(&config, &out, true);
+    assert_eq!((resumed.steps_done(), bits(&resumed)), (1, good));
 }
