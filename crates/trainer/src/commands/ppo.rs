@@ -1,6 +1,6 @@
 //! `ppo`: trains one policy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,8 +14,14 @@ use crate::{metrics, plot};
 #[derive(Args, Debug)]
 pub struct PpoArgs {
     /// The configuration (TOML).
-    #[arg(long)]
-    pub config: PathBuf,
+    #[arg(long, required_unless_present = "configs")]
+    pub config: Option<PathBuf>,
+    /// A folder of configurations, for the jobs of a cluster: `--index` picks one of its `.toml` files, sorted by name.
+    #[arg(long, conflicts_with = "config", requires = "index")]
+    pub configs: Option<PathBuf>,
+    /// Which configuration of the folder, from 0.
+    #[arg(long, requires = "configs")]
+    pub index: Option<usize>,
     /// Folder of checkpoints and metrics, instead of the configured one.
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -32,8 +38,12 @@ pub struct PpoArgs {
 /// # Errors
 /// Whatever stops a run; the last checkpoint stays good.
 pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
-    let PpoArgs { config, out, steps, resume } = args;
-    let mut config = Config::read(&config)?;
+    let PpoArgs { config, configs, index, out, steps, resume } = args;
+    let path = match (config, configs) {
+        (Some(config), _) => config,
+        (None, configs) => pick(&configs.unwrap_or_default(), index.unwrap_or_default())?,
+    };
+    let mut config = Config::read(&path)?;
     config.run.out = out.unwrap_or(config.run.out);
     config.ppo.steps = steps.unwrap_or(config.ppo.steps);
     let mut session = Session::open(config, resume)?;
@@ -52,4 +62,20 @@ pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
     bar.finish();
     let out = &session.config().run.out;
     plot::draw(&metrics::read(&out.join("metrics.jsonl"))?, out)
+}
+
+/// The `index`-th configuration in `folder`: every job of an array gets the same one, on whatever machine it runs.
+fn pick(folder: &Path, index: usize) -> Result<PathBuf, TrainError> {
+    let mut configs = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(TrainError::io(folder))? {
+        let path = entry.map_err(TrainError::io(folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            configs.push(path);
+        }
+    }
+    configs.sort();
+    let count = configs.len();
+    let missing =
+        || TrainError::Invalid(format!("{}: holds {count} configurations, none of index {index}", folder.display()));
+    configs.into_iter().nth(index).ok_or_else(missing)
 }
