@@ -60,31 +60,29 @@ class Alternation:
 
     @staticmethod
     def wait(deadline: float) -> None:
-        """Processes of low priority do not count: they make way."""
         while time.monotonic() < deadline:
             begun = Look()
             time.sleep(0.5)
-            if begun.others(nice=False) <= QUIET:
+            if begun.others() <= QUIET:
                 return
 
 
 class Look:
-    """The CPU time used until now."""
+    """The CPU time used until now, but for processes of low priority: they take what is left, and make way."""
 
     def __init__(self):
-        self.then = (time.monotonic(), *busy(), mine(os.getpid()))
+        self.then = (time.monotonic(), busy(), mine(os.getpid()))
 
-    def others(self, nice: bool = True) -> float:
+    def others(self) -> float:
         """Share of all cores that processes other than ours had since."""
-        wall, plain, low, own = (now - then for now, then in zip(Look().then, self.then))
-        taken = plain + (low if nice else 0) - own
-        return max(0.0, taken / TICKS / wall / os.cpu_count())
+        wall, all_ticks, ours = (now - then for now, then in zip(Look().then, self.then))
+        return max(0.0, (all_ticks - ours) / TICKS / wall / os.cpu_count())
 
 
-def busy() -> tuple[int, int]:
-    """Ticks that the whole machine was busy, and of these with processes of low priority."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return user + system + irq + softirq + steal, nice
+def busy() -> int:
+    """Ticks that the whole machine was busy with processes of ordinary or high priority."""
+    user, _, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return user + system + irq + softirq + steal
 
 
 def mine(pid: int) -> int:
