@@ -1,5 +1,6 @@
 //! From a validated order to a running generation. Every refusal is decided here, before a header is sent.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -44,14 +45,21 @@ async fn try_submit(app: &App, caller: &Caller, order: Order) -> Result<Live, Ap
     let soup = Arc::new(pool.soup(&preference, &merge).map_err(|e| preference_error(&e, field))?);
     let (prompt, order) = tokenise(app.engine.clone(), order).await?;
     let params = params(&app.config, app.engine.checkpoint(), prompt.len(), order.sampling)?;
-    let submission =
-        Submission { prompt, pool: pool.clone(), soup: soup.clone(), path: PathChoice::Auto, client: 0, params };
+    let (client, path) = (turns_of(caller), PathChoice::Auto);
+    let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };
     let retry_after_s = app.config.limits.retry_after_s;
     let generation = app.engine.submit(submission).map_err(|e| submit_error(&e, retry_after_s))?;
     let view = SoupView::new(&pool, &soup, generation.path());
     app.metrics.served_on(generation.path());
     let timeout = app.config.server.request_timeout;
     Ok(Live::new(generation, view, timeout, app.lifecycle.cut_signal(), app.metrics.clone()))
+}
+
+/// As whom the engine lets this caller take turns: however many keys an owner has, they share its turns.
+fn turns_of(caller: &Caller) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    caller.owner().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The preference itself. A profile that was changed since it was stored is used as it is now.
