@@ -161,7 +161,10 @@ pub(crate) fn preference_error(error: &PreferenceError, field: &str) -> ApiError
 fn submit_error(error: &SubmitError, retry_after_s: u64) -> ApiError {
     match error {
         SubmitError::QueueFull => ApiError::busy("queue_full", "too many requests are waiting", retry_after_s),
-        SubmitError::OutOfMemory { .. } => ApiError::busy("out_of_memory", error.to_string(), retry_after_s),
+        // It would not fit if it were alone: waiting does not help, so this is not 503.
+        SubmitError::OutOfMemory { .. } => {
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "out_of_memory", format!("{error}: ask for fewer tokens"))
+        }
         SubmitError::PromptTooLong { .. } => ApiError::invalid("prompt_too_long", "inputs", error.to_string()),
         SubmitError::UnknownToken { .. } => ApiError::invalid("prompt_not_tokenised", "inputs", error.to_string()),
         SubmitError::ShuttingDown => ApiError::shutting_down(),

@@ -1,15 +1,11 @@
 //! Decoding against what memory allows: a step of one stream reads every weight once.
 
-use std::time::Instant;
-
-use tureen_engine::Precision;
+use tureen_engine::{Isa, Precision};
+use tureen_kernels::{Compute, Team};
 
 use crate::fixture::Fixture;
 use crate::median;
 use crate::rates::throughput;
-
-/// Bytes of the read test: far beyond every cache.
-const READ: usize = 512 << 20;
 
 /// Single-stream decoding over the bound that memory bandwidth sets.
 pub(crate) fn report(fixture: &Fixture) {
@@ -17,12 +13,15 @@ pub(crate) fn report(fixture: &Fixture) {
     let base = [serving.base()];
     throughput(fixture, &serving, &base);
     let rate = median((0..3).map(|_| throughput(fixture, &serving, &base)).collect());
-    let bandwidth = median((0..3).map(|_| read()).collect());
+    // As the kernels read: on huge pages, with their team.
+    let reading = Compute::new(Isa::detect(), Team::new(0).unwrap());
+    let bandwidth = reading.read_ceiling();
     let bytes = step_bytes(fixture);
-    let bound = bandwidth * 1e9 / bytes;
+    let bound = bandwidth / bytes;
     println!(
-        "| decode, 1 stream: {:.0} MB a step, {bandwidth:.1} GB/s of reads | {rate:.0} tokens/s | {bound:.0} tokens/s | {:.3} |",
+        "| decode, 1 stream: {:.0} MB a step, {:.1} GB/s of reads | {rate:.0} tokens/s | {bound:.0} tokens/s | {:.3} |",
         bytes / 1e6,
+        bandwidth / 1e9,
         rate / bound
     );
 }
@@ -38,24 +37,4 @@ fn step_bytes(fixture: &Fixture) -> f64 {
         Precision::Bf16 => weights * 2.0,
         Precision::Int8 => weights * (1.0 + 4.0 / 64.0),
     }
-}
-
-/// Gigabytes per second read by all cores together.
-fn read() -> f64 {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let values = vec![1_u64; READ / size_of::<u64>()];
-    let part = values.len().div_ceil(cores);
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        for part in values.chunks(part) {
-            scope.spawn(move || {
-                let mut sums = [0_u64; 32];
-                for piece in part.chunks_exact(32) {
-                    sums.iter_mut().zip(piece).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
-                }
-                std::hint::black_box(sums);
-            });
-        }
-    });
-    READ as f64 / begun.elapsed().as_secs_f64() / 1e9
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Server, events, long_stream, problem, short};
+use crate::common::{Fixture, Server, events, long_stream, problem, short};
 
 #[tokio::test]
 async fn a_whole_answer_has_everything() {
@@ -206,4 +206,28 @@ async fn a_full_queue_is_503_with_retry_after() {
         tokio::spawn(async move { http.post(url).json(&long_stream()).send().await });
     }
     panic!("40 requests for one row were all taken");
+}
+
+#[tokio::test]
+async fn what_the_memory_can_never_hold_is_422_and_not_to_be_retried() {
+    let fixture = Fixture::new();
+    // A context whose KV cache is larger than the smallest budget; the pool is of the base as it was.
+    let path = fixture.base().join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["max_position_embeddings"] = json!(8192);
+    std::fs::write(&path, config.to_string()).unwrap();
+    let settings = [
+        ("POOL__DIR", ""),
+        ("ENGINE__MEMORY_BUDGET", "1MiB"),
+        ("LIMITS__MAX_CONTEXT_TOKENS", "8192"),
+        ("LIMITS__MAX_NEW_TOKENS", "8000"),
+    ];
+    let server = Server::on(fixture, &settings).await;
+    let body = json!({"inputs": "Hi", "parameters": {"max_new_tokens": 8000}});
+    let refused = server.post("/generate", &body).await;
+    assert!(refused.headers().get("retry-after").is_none());
+    let (status, code, problem) = problem(refused).await;
+    assert_eq!((status, code.as_str()), (422, "out_of_memory"), "{problem}");
+    let taken = json!({"inputs": "Hi", "parameters": {"max_new_tokens": 3}});
+    assert_eq!(server.post("/generate", &taken).await.status(), 200);
 }

@@ -34,7 +34,7 @@ pub enum SubmitError {
     /// Too many are waiting already.
     #[error("too many requests are waiting")]
     QueueFull,
-    /// The memory budget has no room now.
+    /// A submission that would not fit the memory budget if it were alone; or logits, for which there is no room now.
     #[error("this needs {needed} bytes; {used} of the budget of {budget} are in use")]
     OutOfMemory {
         /// Bytes of its KV cache, or of its merged weights.
