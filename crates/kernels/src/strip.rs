@@ -70,8 +70,8 @@ impl Op for Strip<'_> {
             let (one, left) = (self.rows.len() == 1, self.panels.end - at);
             at += match (S::WIDE, left) {
                 (true, 6..) if one => self.columns::<S, 6>(s, at),
+                (true, 2 | 4) => self.columns::<S, 2>(s, at),
                 (true, 3..) => self.columns::<S, 3>(s, at),
-                (true, 2) => self.columns::<S, 2>(s, at),
                 (false, 3..) if one => self.columns::<S, 3>(s, at),
                 (false, 2) if one => self.columns::<S, 2>(s, at),
                 _ => self.columns::<S, 1>(s, at),
@@ -164,6 +164,7 @@ fn most<S: Simd, const P: usize>(precision: Precision) -> usize {
     match precision {
         _ if P > 3 => 1,
         Precision::F32 | Precision::Bf16 if S::WIDE => 8,
+        _ if S::WIDE && P < 3 => 6,
         _ => 4,
     }
 }
@@ -192,6 +193,8 @@ unsafe fn blocks<S: Simd, const P: usize>(
         row += unsafe {
             match (rows - row).min(most) {
                 8 if P <= 3 => block::<S, 8, P>(s, precision, here, place),
+                6..8 if P < 3 => block::<S, 6, P>(s, precision, here, place),
+                5 if P < 3 => block::<S, 5, P>(s, precision, here, place),
                 4..8 if P <= 3 => block::<S, 4, P>(s, precision, here, place),
                 3 if P <= 3 => block::<S, 3, P>(s, precision, here, place),
                 2 if P <= 3 => block::<S, 2, P>(s, precision, here, place),
