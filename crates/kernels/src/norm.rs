@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use crate::rows::{RowMut, SharedRows, load_part};
+use crate::rows::{RowMut, load_part};
 use crate::simd::{LANES, Op, Simd};
-use crate::target::Matrix;
 use crate::{Compute, Rows};
 
 /// Values that are normed together before they are converted: a whole number of groups.
@@ -38,32 +37,6 @@ impl Compute {
         });
     }
 
-    /// As [`Self::convert`] for several matrices in one phase, after each row was changed.
-    ///
-    /// # Panics
-    /// When the shapes do not fit.
-    pub fn convert_changed(&self, conversions: &mut [Conversion<'_>]) {
-        for conversions in conversions.chunks_mut(TOGETHER) {
-            let mut jobs: [Option<Job<'_>>; TOGETHER] = [const { None }; TOGETHER];
-            let mut rows = 0;
-            for (job, Conversion { x, y, change }) in jobs.iter_mut().zip(conversions) {
-                let (width, own) = (y.input(), y.len());
-                assert_eq!(x.len(), own * width);
-                *job = Some((rows..rows + own, Matrix::new(x, width), y.shared(), *change));
-                rows += own;
-            }
-            self.each(rows, &|row| {
-                let job = jobs.iter().flatten().find(|(rows, ..)| rows.contains(&row));
-                let (rows, x, y, change) = job.expect("each row is of one matrix");
-                let row = row - rows.start;
-                // SAFETY: each row of each matrix is taken once.
-                let (x, to) = unsafe { (x.row(row), y.row(row)) };
-                change(row, x);
-                self.isa().run(Plain { x, to });
-            });
-        }
-    }
-
     fn each_row(&self, rows: Range<usize>, y: &mut Rows, work: &(dyn Fn(usize, RowMut<'_>) + Sync)) {
         let shared = y.shared();
         self.each(rows.len(), &|unit| {
@@ -82,24 +55,8 @@ impl Compute {
     }
 }
 
-/// Matrices of one phase.
-const TOGETHER: usize = 8;
-
-/// Where a matrix lies among the rows of a phase, its values, where they go, and what happens before.
-type Job<'a> = (Range<usize>, Matrix<'a>, SharedRows<'a>, &'a ChangeRow<'a>);
-
 /// What happens to a row before it is converted: it gets the row's index and values.
 pub type ChangeRow<'a> = dyn Fn(usize, &mut [f32]) + Sync + 'a;
-
-/// One matrix to convert.
-pub struct Conversion<'a> {
-    /// (rows, in) f32 row-major; holds the changed values afterwards.
-    pub x: &'a mut [f32],
-    /// As many rows.
-    pub y: &'a mut Rows,
-    /// The change.
-    pub change: &'a ChangeRow<'a>,
-}
 
 struct Norm<'a> {
     x: &'a [f32],
@@ -133,9 +90,10 @@ impl Op for Norm<'_> {
     }
 }
 
-struct Plain<'a> {
-    x: &'a [f32],
-    to: RowMut<'a>,
+/// The values as they are.
+pub(crate) struct Plain<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) to: RowMut<'a>,
 }
 
 impl Op for Plain<'_> {

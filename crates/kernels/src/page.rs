@@ -134,6 +134,15 @@ impl Page {
         unsafe { std::slice::from_raw_parts_mut(self.lines, self.shape.lines()) }.fill(Line::ZERO);
     }
 
+    /// Asks the system for the memory of a new page now, and not when a step writes to it.
+    pub fn touch(&mut self) {
+        /// Lines of the smallest page of memory.
+        const STEP: usize = 4096 / size_of::<Line>();
+        // SAFETY: the page has as many lines, and is borrowed exclusively.
+        let lines = unsafe { std::slice::from_raw_parts_mut(self.lines, self.shape.lines()) };
+        lines.iter_mut().step_by(STEP).for_each(|line| *line = std::hint::black_box(Line::ZERO));
+    }
+
     pub(crate) fn lines(&self) -> *const Line {
         self.lines
     }

@@ -11,6 +11,7 @@
 
 mod pool;
 mod prefix;
+mod reserve;
 mod sequence;
 mod store;
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tureen_kernels::{Page, PageShape};
 
+use super::reserve::Reserve;
 use crate::budget::{Budget, Lease, Purpose};
 
 /// Smaller pages are allocated one by one.
@@ -31,6 +32,7 @@ pub(super) struct PagePool {
     budget: Arc<Budget>,
     /// Pages that are allocated together, side by side on huge pages.
     together: usize,
+    reserve: Reserve,
     /// Nobody else holds these.
     free: Mutex<Vec<Arc<LeasedPage>>>,
 }
@@ -38,7 +40,8 @@ pub(super) struct PagePool {
 impl PagePool {
     pub(super) fn new(shape: PageShape, budget: Arc<Budget>) -> Self {
         let together = together(shape, budget.limit());
-        Self { shape, budget, together, free: Mutex::default() }
+        let reserve = Reserve::new(shape, together);
+        Self { shape, budget, together, reserve, free: Mutex::default() }
     }
 
     pub(super) fn shape(&self) -> PageShape {
@@ -55,7 +58,7 @@ impl PagePool {
         let mut free = self.free();
         if free.is_empty() {
             let slab = Arc::new(self.budget.lease(Purpose::Kv, self.slab_bytes())?);
-            let pages = Page::several(self.shape, self.together).into_iter();
+            let pages = self.reserve.take().into_iter();
             free.extend(pages.map(|page| Arc::new(LeasedPage { page, used: false, slab: slab.clone() })));
         }
         let mut page = free.pop()?;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tureen_kernels::{Conversion, Product, Rows, Term};
+use tureen_kernels::{Converted, Product, Rows, Term};
 
 use super::forward::{Group, Step};
 use super::gate::Stack;
@@ -101,7 +101,7 @@ struct Opened<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Opened<'a, N> {
-    /// Computes `z = x A*ᵀ` and multiplies each row with its mix.
+    /// Computes `z = x A*ᵀ`, and multiplies each row with its mix.
     fn open(step: &Step<'a>, layer: usize, slots: [Slot; N], x: &Rows, gated: &'a mut Vec<Gated>) -> Self {
         let groups = step.batch.groups;
         let stack = |group: &'a Group, slot| group.gates.as_ref()?.0.stack(Linear { layer, slot });
@@ -117,22 +117,16 @@ impl<'a, const N: usize> Opened<'a, N> {
             gated.rows.reshape(stack.a.out(), group.rows.len());
             terms.push(Term { x: x.range(group.rows.clone()), w: &stack.a, first: 0 });
         }
-        if !terms.is_empty() {
-            let open = places().zip(gated.iter_mut()).filter(|((_, stack), _)| stack.is_some());
-            let products = open.zip(&terms).map(|((_, gated), term)| Product {
-                terms: std::slice::from_ref(term),
-                y: &mut gated.z,
-                add: false,
-            });
-            step.compute.multiply(&mut products.collect::<SmallVec<[Product<'_>; 8]>>());
-        }
         let mixed = places().filter_map(|(group, stack)| Some((stack?, &group.gates.as_ref()?.1)));
         let changes = mixed.map(|(stack, mixes)| move |row: usize, z: &mut [f32]| mixes[row].apply(stack, z));
         let changes: SmallVec<[_; 8]> = changes.collect();
         let open = places().zip(gated.iter_mut()).filter(|((_, stack), _)| stack.is_some());
-        let conversions =
-            open.zip(&changes).map(|((_, gated), change)| Conversion { x: &mut gated.z, y: &mut gated.rows, change });
-        step.compute.convert_changed(&mut conversions.collect::<SmallVec<[Conversion<'_>; 8]>>());
+        let converted = open.zip(&terms).zip(&changes).map(|(((_, gated), term), change)| Converted {
+            product: Product { terms: std::slice::from_ref(term), y: &mut gated.z, add: false },
+            to: &mut gated.rows,
+            change,
+        });
+        step.compute.multiply_converted(&mut converted.collect::<SmallVec<[Converted<'_>; 8]>>());
         Self { groups, stacks, gated }
     }
 

@@ -1,7 +1,7 @@
 use super::{every_isa, random, rounded, rows};
 use crate::math::{exp, silu_mul};
 use crate::simd::{LANES, Op, Simd};
-use crate::{Conversion, Isa, Panels, Precision, Rows, Term};
+use crate::{Isa, Panels, Precision, Rows, Term};
 
 /// The values of a row as a product sees them.
 fn values(x: &Rows, row: usize) -> Vec<f64> {
@@ -72,20 +72,6 @@ fn bf16_keeps_what_it_has() {
             let got = (y.view().words[i / 2] >> (16 * (i % 2))) as u16;
             assert_eq!(got, half::bf16::from_f32(*x).to_bits(), "{} {x:e}", compute.isa().name());
         }
-    }
-}
-
-#[test]
-fn rows_are_changed_before_they_are_converted() {
-    for compute in every_isa() {
-        let (mut x, mut y) = (random(5 * 70, 1), Rows::new(Precision::F32, 70));
-        let wanted: Vec<f32> = x.iter().enumerate().map(|(i, x)| x * (i / 70) as f32).collect();
-        y.resize(5);
-        let change = |row: usize, x: &mut [f32]| x.iter_mut().for_each(|x| *x *= row as f32);
-        compute.convert_changed(&mut [Conversion { x: &mut x, y: &mut y, change: &change }]);
-        let got: Vec<f32> = y.view().words.iter().map(|w| f32::from_bits(*w)).collect();
-        assert_eq!(got, wanted);
-        assert_eq!(x, wanted);
     }
 }
 

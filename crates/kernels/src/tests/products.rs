@@ -1,5 +1,5 @@
-use super::{every_isa, random, rounded, rows};
-use crate::{GROUP, Panels, Precision, Product, Rows, Term};
+use super::{bits, every_isa, random, rounded, rows};
+use crate::{Converted, GROUP, Panels, Precision, Product, Rows, Term};
 
 /// A sum and what rounding may add to it.
 #[derive(Clone, Copy, Default)]
@@ -154,6 +154,45 @@ fn a_later_term_may_have_some_of_the_rows() {
             for (i, (got, wanted)) in y.iter().zip(&wanted).enumerate() {
                 let what = format!("{} {precision} ({}, {})", compute.isa().name(), i / out, i % out);
                 assert!((f64::from(*got) - wanted.sum).abs() <= wanted.error, "{what}: {got} is not {}", wanted.sum);
+            }
+        }
+    }
+}
+
+/// Several products whose rows are changed and converted, against the same in three steps.
+#[test]
+fn rows_are_changed_and_converted_once_all_of_them_are_there() {
+    let (input, outs) = (70, [40, 96, 200]);
+    let heights: &[usize] = if cfg!(miri) { &[3] } else { &[1, 3, 33, 600] };
+    for (precision, m) in Precision::ALL.iter().flat_map(|p| heights.iter().map(move |m| (*p, *m))) {
+        let x = random(m * input, 1);
+        let weights = outs.map(|out| Panels::pack(precision, out, input, &random(out * input, out as u64)));
+        let change = |row: usize, y: &mut [f32]| y.iter_mut().for_each(|y| *y *= row as f32 - 1.5);
+        for compute in every_isa() {
+            let x = rows(compute.isa(), precision, input, &x);
+            let terms = weights.each_ref().map(|w| [Term { x: x.view(), w, first: 0 }]);
+            let mut wanted = outs.map(|out| vec![f32::NAN; m * out]);
+            let products = terms.iter().zip(&mut wanted).map(|(terms, y)| Product { terms, y, add: false });
+            compute.multiply(&mut products.collect::<Vec<_>>());
+            for (out, y) in outs.iter().zip(&mut wanted) {
+                y.chunks_mut(*out).enumerate().for_each(|(row, y)| change(row, y));
+            }
+            let mut got = outs.map(|out| vec![f32::NAN; m * out]);
+            let mut converted = outs.map(|out| Rows::new(precision, out));
+            converted.iter_mut().for_each(|to| to.resize(m));
+            let all = terms.iter().zip(&mut got).zip(&mut converted);
+            let all = all.map(|((terms, y), to)| {
+                let product = Product { terms, y, add: false };
+                Converted { product, to, change: &change }
+            });
+            compute.multiply_converted(&mut all.collect::<Vec<_>>());
+            for (i, out) in outs.into_iter().enumerate() {
+                let what = format!("{} {precision} {m} x {out}", compute.isa().name());
+                assert_eq!(bits(&got[i]), bits(&wanted[i]), "{what}");
+                let (got, wanted) = (converted[i].view(), rows(compute.isa(), precision, out, &wanted[i]));
+                let wanted = wanted.view();
+                assert_eq!((got.words, got.offsets), (wanted.words, wanted.offsets), "{what}");
+                assert_eq!(bits(got.scales), bits(wanted.scales), "{what}");
             }
         }
     }
