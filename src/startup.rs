@@ -106,7 +106,7 @@ pub fn start_engine(config: &Config, base: Arc<Checkpoint>, pool: Arc<Pool>) -> 
         max_batch_rows: config.engine.max_batch_rows,
         max_waiting: config.limits.max_waiting,
         prefill_chunk: config.engine.prefill_chunk,
-        prefix_cache: true,
+        prefix_cache: config.engine.prefix_cache,
         max_context,
         promote_after: config.promote_after,
         precision: config.engine.precision,

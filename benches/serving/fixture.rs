@@ -85,13 +85,13 @@ impl Fixture {
     /// As [`Self::engine`], with more rows or another precision.
     pub(crate) fn engine_in(&self, precision: Precision, pool: &Arc<Pool>, max_batch_rows: usize) -> Serving<'_> {
         // Without a prefix cache: what is measured is computed.
-        let options = EngineOptions {
-            precision,
-            promote_after: 0,
-            max_batch_rows,
-            prefix_cache: false,
-            ..EngineOptions::default()
-        };
+        let options =
+            EngineOptions { precision, promote_after: 0, max_batch_rows, prefix_cache: 0, ..EngineOptions::default() };
+        self.engine_with(pool, options)
+    }
+
+    /// An engine as it is served.
+    pub(crate) fn engine_with(&self, pool: &Arc<Pool>, options: EngineOptions) -> Serving<'_> {
         let engine = Engine::start(self.checkpoint.clone(), pool.clone(), options).unwrap();
         Serving { engine, next: &self.next }
     }
@@ -118,7 +118,7 @@ impl Serving<'_> {
     pub(crate) fn fresh(&self) -> Arc<Soup> {
         let pool = self.engine.pool();
         let turn = self.next.replace(self.next.get() + 1);
-        let weight = |i: usize| 1 + (turn * 7 + i as u32 * 31) % 99_991;
+        let weight = |i: usize| 1 + (turn * 7 + i as u32 * 31) % 999_983;
         let wish: Vec<_> =
             pool.policies().iter().enumerate().map(|(i, p)| format!("{}={}", p.id(), weight(i))).collect();
         Arc::new(pool.soup(&wish.join(",").parse().unwrap(), &MergeOptions::default()).unwrap())
@@ -126,6 +126,16 @@ impl Serving<'_> {
 
     pub(crate) fn submit(&self, soup: &Arc<Soup>, path: PathChoice, prompt: Vec<u32>, answer: usize) -> Generation {
         let params = SamplingParams { max_new_tokens: answer, ignore_eos: true, ..SamplingParams::default() };
+        self.submit_with(soup, path, prompt, params)
+    }
+
+    pub(crate) fn submit_with(
+        &self,
+        soup: &Arc<Soup>,
+        path: PathChoice,
+        prompt: Vec<u32>,
+        params: SamplingParams,
+    ) -> Generation {
         let (pool, soup) = (self.engine.pool(), soup.clone());
         self.engine.submit(Submission { prompt, pool, soup, path, client: 0, params }).unwrap()
     }

@@ -1,13 +1,16 @@
 //! Cost against the number of policies and of users.
 
-use tureen_engine::{Event, PathChoice};
+use std::collections::VecDeque;
+
+use tureen_engine::{EngineOptions, Event, Generation, PathChoice, SamplingParams};
+use tureen_kernels::PAGE;
 
 use crate::fixture::Fixture;
 use crate::rates::throughput;
 use crate::{median, row};
 
 /// Users with a preference of their own.
-const USERS: usize = 100_000;
+const USERS: [u64; 3] = [1000, 10_000, 100_000];
 
 /// 16 streams over pools of more and more policies.
 pub(crate) fn policies(fixture: &Fixture) {
@@ -26,24 +29,49 @@ pub(crate) fn policies(fixture: &Fixture) {
     }
 }
 
-/// Memory after very many users, each with a preference of its own, over memory after a few.
+/// Memory after more and more users, each with a preference of its own. The engine is set up as the server does it: it
+/// counts soups for promotion and keeps prefixes.
 pub(crate) fn users(fixture: &Fixture) {
-    let serving = fixture.engine(&fixture.shipped());
-    let serve = |users: usize| {
-        let mut running = std::collections::VecDeque::new();
-        for _ in 0..users {
-            running.push_back(serving.submit(&serving.fresh(), PathChoice::Gate, fixture.prompt(2), 1));
+    let options = EngineOptions { precision: fixture.precision, ..EngineOptions::default() };
+    let serving = fixture.engine_with(&fixture.shipped(), options);
+    // What is kept for prompts to come has a bound. It is reached first, so that what is left to grow is what users add.
+    let kept = || serving.engine.stats().prefix_cache_bytes;
+    loop {
+        let before = kept();
+        let one = serving.submit(&serving.base(), PathChoice::Auto, fixture.prompt(1024), 1);
+        finish(one);
+        if kept() == before {
+            break;
+        }
+    }
+    let start = resident();
+    let mut served = 0;
+    for users in USERS {
+        let mut running = VecDeque::new();
+        for user in served..users {
+            // One in four leaves a page behind.
+            let prompt = fixture.prompt(if user % 4 == 0 { PAGE + 1 } else { 3 });
+            let params = SamplingParams {
+                max_new_tokens: 2,
+                temperature: 1.0,
+                seed: user,
+                ignore_eos: true,
+                ..Default::default()
+            };
+            running.push_back(serving.submit_with(&serving.fresh(), PathChoice::Auto, prompt, params));
             if running.len() > 32 {
-                let mut done = running.pop_front().expect("there are more than 32");
-                assert!(matches!(done.blocking_next(), Some(Event::Token { .. })));
+                finish(running.pop_front().expect("there are more than 32"));
             }
         }
-        running.into_iter().for_each(|mut generation| drop(generation.blocking_next()));
-        resident()
-    };
-    let few = serve(1000);
-    let many = serve(USERS);
-    row(&format!("memory after {USERS} different preferences over that after 1000"), many, few, "MB");
+        running.into_iter().for_each(finish);
+        served = users;
+        row(&format!("memory after {users} different preferences over that before"), resident(), start, "MB");
+    }
+}
+
+fn finish(mut generation: Generation) {
+    let last = std::iter::from_fn(|| generation.blocking_next()).last();
+    assert!(matches!(last, Some(Event::Finished { .. })), "{last:?}");
 }
 
 /// Resident memory in megabytes.

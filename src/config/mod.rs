@@ -158,6 +158,8 @@ pub struct Engine {
     pub isa: Option<Isa>,
     /// Bytes for KV cache and materialised soups together.
     pub memory_budget: u64,
+    /// Bytes of it that KV pages may keep for prompts to come; 0 keeps none.
+    pub prefix_cache: u64,
     /// Sequences computed together.
     pub max_batch_rows: usize,
     /// Prompt tokens computed in one step.

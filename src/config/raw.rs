@@ -51,6 +51,7 @@ pub(super) struct RawEngine {
     pub(super) precision: String,
     pub(super) isa: String,
     pub(super) memory_budget: String,
+    pub(super) prefix_cache: String,
     pub(super) max_batch_rows: usize,
     pub(super) prefill_chunk: usize,
 }

@@ -20,7 +20,7 @@ fn the_shipped_file_is_valid() {
     let config = Config::load(None, []).unwrap();
     assert_eq!(config.server.bind.to_string(), "127.0.0.1:8080");
     assert_eq!(config.pool.dir.as_deref(), Some(Path::new("policies")));
-    assert_eq!(config.engine.memory_budget, 2 << 30);
+    assert_eq!((config.engine.memory_budget, config.engine.prefix_cache), (2 << 30, 512 << 20));
     assert!(config.engine.threads >= 1);
     assert!(config.admin_token.is_none());
 }
@@ -110,4 +110,10 @@ fn a_secret_is_never_shown() {
     // Set under a key that wants a number, the value is not repeated either.
     let error = Config::load(None, env(&[("TUREEN__LIMITS__MAX_WAITING", "canary-token")])).unwrap_err();
     assert!(!error.to_string().contains("canary"));
+}
+
+#[test]
+fn nothing_is_kept_for_prompts_to_come_when_the_file_says_so() {
+    let file = file("[engine]\nprefix_cache = \"0\"\n");
+    assert_eq!(Config::load(Some(file.path()), []).unwrap().engine.prefix_cache, 0);
 }

@@ -15,9 +15,9 @@ pub struct EngineOptions {
     pub max_waiting: usize,
     /// Prompt tokens computed in one step, over all sequences: what a running stream waits longest for.
     pub prefill_chunk: usize,
-    /// Keep the keys and values of full pages for prompts that begin alike with the same soup. They use what the budget
-    /// has left, and give way to everything else.
-    pub prefix_cache: bool,
+    /// Bytes of full pages of keys and values that are kept for prompts to come which begin alike with the same soup; 0
+    /// keeps none. They are part of the budget, and give way to everything else in it.
+    pub prefix_cache: u64,
     /// Tokens of prompt and answer together.
     pub max_context: usize,
     /// Requests for one soup before it is merged and kept; 0 never merges what the gate can serve.
@@ -36,7 +36,7 @@ impl Default for EngineOptions {
             max_batch_rows: 16,
             max_waiting: 64,
             prefill_chunk: 64,
-            prefix_cache: true,
+            prefix_cache: 512 << 20,
             max_context: 2048,
             promote_after: 16,
             precision: Precision::F32,

@@ -52,15 +52,18 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct PrefixCache {
     entries: LruCache<Block, Entry>,
+    /// Entries that are kept.
+    limit: usize,
     entered: u64,
     /// The blocks of a walk, kept for its way back.
     path: Vec<Block>,
 }
 
 impl PrefixCache {
-    /// Empty. The budget bounds it: pages are leased, and given up when somebody needs them.
-    pub(super) fn new() -> Self {
-        Self { entries: LruCache::unbounded(), entered: 0, path: Vec::new() }
+    /// Empty. It keeps up to `limit` pages, fewer where the budget needs them.
+    pub(super) fn new(limit: usize) -> Self {
+        // Not bounded by itself: what it pushed out might be the parent of what comes in.
+        Self { entries: LruCache::unbounded(), limit, entered: 0, path: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -84,7 +87,8 @@ impl PrefixCache {
         self.touch();
     }
 
-    /// Remembers `pages`, which hold the beginning of `tokens`. Blocks that are known already keep their page.
+    /// Remembers `pages`, which hold the beginning of `tokens`. Blocks that are known already keep their page. What is over
+    /// the limit then, [`Self::pop_surplus`] gives back.
     pub(super) fn insert(&mut self, key: PrefixKey, tokens: &[u32], pages: &[Arc<LeasedPage>]) {
         let (blocks, _) = tokens.as_chunks();
         let mut parent = Parent::Root(key);
@@ -107,6 +111,11 @@ impl PrefixCache {
         while let Some(block) = self.path.pop() {
             self.entries.promote(&block);
         }
+    }
+
+    /// Forgets the least recently used page while there are too many.
+    pub(super) fn pop_surplus(&mut self) -> Option<Arc<LeasedPage>> {
+        if self.entries.len() > self.limit { self.pop() } else { None }
     }
 
     /// Forgets the least recently used page.

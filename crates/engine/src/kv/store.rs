@@ -18,9 +18,10 @@ pub(crate) struct Kv {
 }
 
 impl Kv {
-    /// Pages of `shape` under `budget`. With `prefixes`, full pages are kept for prompts that begin alike.
-    pub(crate) fn new(shape: PageShape, budget: Arc<Budget>, prefixes: bool) -> Arc<Self> {
-        let prefix = prefixes.then(|| Mutex::new(PrefixCache::new()));
+    /// Pages of `shape` under `budget`. Up to `prefixes` bytes of full ones are kept for prompts that begin alike.
+    pub(crate) fn new(shape: PageShape, budget: Arc<Budget>, prefixes: u64) -> Arc<Self> {
+        let pages = usize::try_from(prefixes).unwrap_or(usize::MAX) / shape.bytes();
+        let prefix = (pages > 0).then(|| Mutex::new(PrefixCache::new(pages)));
         let pool = PagePool::new(shape, budget.clone());
         Arc::new(Self { pool, budget, prefix })
     }
@@ -68,8 +69,10 @@ impl Kv {
     }
 
     pub(super) fn insert(&self, key: PrefixKey, tokens: &[u32], pages: &[Arc<LeasedPage>]) {
-        if let Some(mut prefix) = self.prefix() {
-            prefix.insert(key, tokens, pages);
+        let Some(mut prefix) = self.prefix() else { return };
+        prefix.insert(key, tokens, pages);
+        while let Some(page) = prefix.pop_surplus() {
+            self.pool.give(page);
         }
     }
 

@@ -12,7 +12,7 @@ const SHAPE: PageShape = PageShape { layers: 1, heads: 1, head_dim: 2, precision
 /// Room for so many pages.
 fn kv(pages: usize) -> (Arc<Kv>, Arc<Budget>) {
     let budget = Budget::new((pages * SHAPE.bytes()) as u64, || {});
-    (Kv::new(SHAPE, budget.clone(), true), budget)
+    (Kv::new(SHAPE, budget.clone(), u64::MAX), budget)
 }
 
 /// A sequence of these tokens, as if they were computed.
@@ -70,7 +70,7 @@ fn pages_are_used_again() {
 fn neighbours_in_memory_are_freed_together() {
     let large = PageShape { layers: 30, heads: 3, head_dim: 64, precision: Precision::Bf16 };
     let budget = Budget::new(1 << 30, || {});
-    let kv = Kv::new(large, budget.clone(), true);
+    let kv = Kv::new(large, budget.clone(), u64::MAX);
     let mut one = SequenceCache::new(kv.clone(), PAGE);
     assert!(one.reserve(PAGE));
     let slab = budget.used();
@@ -127,6 +127,26 @@ fn the_last_page_goes_first_and_old_prompts_before_new_ones() {
         assert!(hungry.reserve(pages * PAGE));
         assert_eq!([found(&kv, &old), found(&kv, &new)], left);
     }
+}
+
+#[test]
+fn no_more_is_kept_than_was_said() {
+    let budget = Budget::new(1 << 20, || {});
+    let kv = Kv::new(SHAPE, budget.clone(), 4 * SHAPE.bytes() as u64 + 1);
+    for seed in 0..50 {
+        let tokens = tokens(3, seed);
+        computed(&kv, &tokens).share(PrefixKey::Base, &tokens);
+        assert!(kv.prefix_bytes() as usize <= 4 * SHAPE.bytes());
+        assert_eq!(found(&kv, &tokens), 48);
+    }
+    // The last one whole, and the beginning of the one before.
+    assert_eq!([48, 49].map(|seed| found(&kv, &tokens(3, seed))), [16, 48]);
+    // Of a prompt that is longer, the beginning stays.
+    let long = tokens(9, 77);
+    computed(&kv, &long).share(PrefixKey::Base, &long);
+    assert_eq!(found(&kv, &long), 64);
+    kv.rest();
+    assert_eq!(budget.used(), kv.prefix_bytes());
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Maker {
         let dir = tempfile::tempdir().unwrap();
         Base::llama().write(&dir.path().join("base"));
         let checkpoint = Checkpoint::open(&dir.path().join("base")).unwrap();
-        let kv = Kv::new(PageShape::new(1, 1, 2, Precision::F32), Budget::new(1 << 20, || {}), false);
+        let kv = Kv::new(PageShape::new(1, 1, 2, Precision::F32), Budget::new(1 << 20, || {}), 0);
         Self { checkpoint, kv, places: Arc::default() }
     }
 

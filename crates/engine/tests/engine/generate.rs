@@ -147,7 +147,7 @@ fn a_full_queue_refuses() {
 #[test]
 fn a_thousand_clients_that_leave_cost_nothing() {
     let fixture = Fixture::new();
-    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 8, prefix_cache: false, ..options() });
+    let engine = fixture.engine_with(EngineOptions { max_batch_rows: 8, prefix_cache: 0, ..options() });
     let soups: Vec<_> = (1..8)
         .map(|i| {
             let method = if i % 3 == 0 { Method::Ties } else { Method::Exact };

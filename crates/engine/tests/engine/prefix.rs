@@ -11,7 +11,7 @@ use crate::common::{Fixture, open_pool, options, prompt, run, sampled, until};
 const PAGE: u64 = 16;
 
 fn fresh() -> EngineOptions {
-    EngineOptions { prefix_cache: false, ..options() }
+    EngineOptions { prefix_cache: 0, ..options() }
 }
 
 #[test]

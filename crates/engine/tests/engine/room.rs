@@ -31,7 +31,7 @@ fn sequences_that_are_sent_back_go_on_with_the_same_bits() {
     let fixture = Fixture::new();
     let roomy = fixture.engine();
     // Three of them fit when they begin, one when it ends.
-    for prefix_cache in [true, false] {
+    for prefix_cache in [u64::MAX, 0] {
         let tight = fixture.engine_with(EngineOptions { prefix_cache, prefill_chunk: 20, ..of_pages(14) });
         let requests: Vec<_> = (0..12_u32)
             .map(|i| {
@@ -79,7 +79,7 @@ fn merged_soups_that_others_wait_with_do_not_stop_who_runs() {
 #[test]
 fn whoever_asks_and_leaves_nobody_is_stuck() {
     let fixture = Fixture::new();
-    let engine = fixture.engine_with(EngineOptions { prefix_cache: false, max_batch_rows: 5, ..of_pages(20) });
+    let engine = fixture.engine_with(EngineOptions { prefix_cache: 0, max_batch_rows: 5, ..of_pages(20) });
     std::thread::scope(|scope| {
         for client in 0..6_u32 {
             let (fixture, engine) = (&fixture, &engine);
@@ -107,7 +107,7 @@ fn whoever_asks_and_leaves_nobody_is_stuck() {
 #[test]
 fn a_soup_that_can_never_fit_is_refused_and_the_gate_goes_on() {
     let fixture = Fixture::new();
-    let options = EngineOptions { promote_after: 1, prefix_cache: false, ..of_pages(6) };
+    let options = EngineOptions { promote_after: 1, prefix_cache: 0, ..of_pages(6) };
     let engine = fixture.engine_with(options);
     let merged = fixture.soup("concise=0.5,friendly=0.5", Method::Ties);
     let result = engine.submit(fixture.submission(&prompt(5, 1), &merged, sampled(1, 2)));
