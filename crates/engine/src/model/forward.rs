@@ -36,13 +36,15 @@ pub(crate) struct Row {
 pub(crate) struct Group {
     pub(crate) rows: Range<usize>,
     pub(crate) weights: Arc<Weights>,
-    /// The stacked policies and one mix for each row; `None` for rows of the base or of merged weights.
-    pub(crate) gates: Option<(Arc<Gates>, Vec<Arc<Mix>>)>,
+    /// The stacked policies; `None` for rows of the base or of merged weights.
+    pub(crate) gates: Option<Arc<Gates>>,
 }
 
 /// What one step computes. The groups cover the rows in order.
 pub(crate) struct Batch<'a> {
     pub(crate) rows: &'a [Row],
+    /// For each row, its gate; `None` in groups without.
+    pub(crate) mixes: &'a [Option<Arc<Mix>>],
     pub(crate) groups: &'a [Group],
 }
 

@@ -12,6 +12,9 @@ use super::matrix::Matrix;
 use super::scratch::{Gated, reset};
 use super::weights::{Linear, Slot, Weights};
 
+/// Layers of groups that are listed without allocating: three layers that read the same, for four groups.
+const INLINE: usize = 12;
+
 /// A linear layer to compute for all rows.
 pub(super) struct Wanted<'a> {
     pub(super) slot: Slot,
@@ -31,7 +34,7 @@ pub(super) fn project<const N: usize>(
 ) {
     let slots = wanted.each_ref().map(|w| w.slot);
     let opened = Opened::open(step, layer, slots, x, gated);
-    let mut parts: SmallVec<[Part<'_>; 4]> = SmallVec::new();
+    let mut parts: SmallVec<[Part<'_>; INLINE]> = SmallVec::new();
     for (column, Wanted { slot, mut y, add }) in wanted.into_iter().enumerate() {
         for Run { rows, groups, matrices: [matrix] } in runs(step.batch.groups, |w| [w.layers[layer].linear(slot)]) {
             let own;
@@ -42,7 +45,7 @@ pub(super) fn project<const N: usize>(
         }
     }
     let products = parts.iter_mut().map(|part| Product { terms: &part.terms, y: part.y, add: part.add });
-    step.compute.multiply(&mut products.collect::<SmallVec<[Product<'_>; 4]>>());
+    step.compute.multiply(&mut products.collect::<SmallVec<[Product<'_>; INLINE]>>());
 }
 
 /// `inner = silu(x Wgᵀ) ∘ (x Wuᵀ)`, each row's soup in both.
@@ -104,29 +107,34 @@ impl<'a, const N: usize> Opened<'a, N> {
     /// Computes `z = x A*ᵀ`, and multiplies each row with its mix.
     fn open(step: &Step<'a>, layer: usize, slots: [Slot; N], x: &Rows, gated: &'a mut Vec<Gated>) -> Self {
         let groups = step.batch.groups;
-        let stack = |group: &'a Group, slot| group.gates.as_ref()?.0.stack(Linear { layer, slot });
+        let stack = |group: &'a Group, slot| group.gates.as_ref()?.stack(Linear { layer, slot });
         let stacks: SmallVec<[_; 4]> = groups.iter().map(|group| slots.map(|slot| stack(group, slot))).collect();
         while gated.len() < groups.len() * N {
             gated.push(Gated { z: Vec::new(), rows: Rows::new(x.precision(), 0) });
         }
         let places = || groups.iter().zip(&stacks).flat_map(|(group, stacks)| stacks.map(|stack| (group, stack)));
-        let mut terms: SmallVec<[Term<'_>; 8]> = SmallVec::new();
+        let mut terms: SmallVec<[Term<'_>; INLINE]> = SmallVec::new();
         for ((group, stack), gated) in places().zip(gated.iter_mut()) {
             let Some(stack) = stack else { continue };
             reset(&mut gated.z, group.rows.len() * stack.a.out());
             gated.rows.reshape(stack.a.out(), group.rows.len());
             terms.push(Term { x: x.range(group.rows.clone()), w: &stack.a, first: 0 });
         }
-        let mixed = places().filter_map(|(group, stack)| Some((stack?, &group.gates.as_ref()?.1)));
-        let changes = mixed.map(|(stack, mixes)| move |row: usize, z: &mut [f32]| mixes[row].apply(stack, z));
-        let changes: SmallVec<[_; 8]> = changes.collect();
+        let mixed = places().filter_map(|(group, stack)| Some((stack?, &step.batch.mixes[group.rows.clone()])));
+        let changes = mixed.map(|(stack, mixes)| {
+            move |row: usize, z: &mut [f32]| {
+                let mix = mixes[row].as_ref().expect("each row of a group with gates has a mix");
+                mix.apply(stack, z);
+            }
+        });
+        let changes: SmallVec<[_; INLINE]> = changes.collect();
         let open = places().zip(gated.iter_mut()).filter(|((_, stack), _)| stack.is_some());
         let converted = open.zip(&terms).zip(&changes).map(|(((_, gated), term), change)| Converted {
             product: Product { terms: std::slice::from_ref(term), y: &mut gated.z, add: false },
             to: &mut gated.rows,
             change,
         });
-        step.compute.multiply_converted(&mut converted.collect::<SmallVec<[Converted<'_>; 8]>>());
+        step.compute.multiply_converted(&mut converted.collect::<SmallVec<[Converted<'_>; INLINE]>>());
         Self { groups, stacks, gated }
     }
 

@@ -43,11 +43,12 @@ impl LogitsJob {
             let row = |(i, token): (usize, &u32)| Row { token: *token, position: start + i, cache: 0, logits: true };
             let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
             let gates = match &self.served {
-                Served::Gate(Some((gates, mix))) => Some((gates.clone(), vec![mix.clone(); rows.len()])),
+                Served::Gate(Some((gates, _))) => Some(gates.clone()),
                 _ => None,
             };
+            let mixes = vec![self.served.mix().cloned(); rows.len()];
             let groups = [Group { rows: 0..rows.len(), weights: weights.clone(), gates }];
-            let batch = Batch { rows: &rows, groups: &groups };
+            let batch = Batch { rows: &rows, mixes: &mixes, groups: &groups };
             let caches = std::iter::once(&mut cache);
             let logits = setup.model.forward(&setup.compute, &batch, caches, &mut scratch);
             all.extend(logits.chunks_exact(setup.model.config().vocab_size).map(<[f32]>::to_vec));

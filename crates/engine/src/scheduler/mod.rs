@@ -162,7 +162,7 @@ impl Scheduler {
         plan.make(running, base, *prefill_chunk);
         #[cfg(test)]
         assert!(!std::mem::take(&mut self.panic_next), "injected by a test");
-        let batch = Batch { rows: &plan.rows, groups: &plan.groups };
+        let batch = Batch { rows: &plan.rows, mixes: &plan.mixes, groups: &plan.groups };
         let caches = running.iter_mut().map(|sequence| &mut sequence.cache);
         let logits = model.forward(compute, &batch, caches, &mut self.scratch);
         let gated = plan.groups.iter().filter(|g| g.gates.is_some()).map(|g| g.rows.len() as u64).sum();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::sequence::Sequence;
 use super::served::Served;
 use super::share::{Demand, share};
-use crate::model::{Group, Row, Weights};
+use crate::model::{Group, Mix, Row, Weights};
 
 /// Chunks of prompts in a step that no running stream waits for: larger products, fewer steps.
 const UNHURRIED: usize = 4;
@@ -14,6 +14,8 @@ const UNHURRIED: usize = 4;
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) rows: Vec<Row>,
+    /// The mix of each row that has one.
+    pub(super) mixes: Vec<Option<Arc<Mix>>>,
     pub(super) groups: Vec<Group>,
     /// For each row that asks for logits, the running sequence it belongs to.
     pub(super) sampled: Vec<usize>,
@@ -47,6 +49,7 @@ impl Plan {
     /// Lets go of the parameters: they live as long as their leases say, not as long as this.
     pub(super) fn clear(&mut self) {
         self.rows.clear();
+        self.mixes.clear();
         self.groups.clear();
         self.sampled.clear();
         self.counts.clear();
@@ -62,7 +65,6 @@ impl Plan {
     }
 
     fn add(&mut self, index: usize, sequence: &Sequence) {
-        let group = self.groups.last_mut().expect("a group was opened for this sequence");
         let computed = sequence.cache.computed();
         for position in computed..computed + self.counts[index] {
             let logits = position + 1 == sequence.tokens.len();
@@ -70,17 +72,16 @@ impl Plan {
             if logits {
                 self.sampled.push(index);
             }
-            if let (Some((_, mixes)), Served::Gate(Some((_, mix)))) = (&mut group.gates, &sequence.served) {
-                mixes.push(mix.clone());
-            }
+            self.mixes.push(sequence.served.mix().cloned());
         }
+        let group = self.groups.last_mut().expect("a group was opened for this sequence");
         group.rows.end = self.rows.len();
     }
 }
 
 fn group(served: &Served, base: &Arc<Weights>, start: usize) -> Group {
     let gates = match served {
-        Served::Gate(Some((gates, _))) => Some((gates.clone(), Vec::new())),
+        Served::Gate(Some((gates, _))) => Some(gates.clone()),
         _ => None,
     };
     // A sequence runs only when its soup is ready, and a soup never goes back.

@@ -82,6 +82,14 @@ impl Served {
         }
     }
 
+    /// The gate of its rows, where they have one.
+    pub(super) fn mix(&self) -> Option<&Arc<Mix>> {
+        match self {
+            Self::Gate(gate) => gate.as_ref().map(|(_, mix)| mix),
+            Self::Materialised(_) => None,
+        }
+    }
+
     /// Sequences with equal keys share weights and stacked policies.
     pub(super) fn group_key(&self) -> (usize, usize) {
         match self {
