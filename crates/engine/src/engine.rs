@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use tureen_kernels::{Compute, Isa, Team};
 use tureen_soup::{Pool, Revision, Soup};
 
+use crate::answer::answer;
 use crate::budget::Budget;
 use crate::checkpoint::Checkpoint;
 use crate::error::{EngineError, GenerationError, SubmitError};
@@ -17,7 +18,7 @@ use crate::generation::Generation;
 use crate::kv::{Kv, PrefixKey, SequenceCache};
 use crate::model::{Gates, Layout, Mix, Model, Weights};
 use crate::options::EngineOptions;
-use crate::sampling::{Sampler, SamplingParams, TextStream};
+use crate::sampling::{Sampler, SamplingParams, StopWatch, TextStream};
 use crate::scheduler::{Admitted, Command, LogitsJob, Merged, Place, Scheduler, Sequence, Served, Setup};
 use crate::soups::{Heat, Materials, Merger, SoupCache, State};
 use crate::stats::{Counters, EngineStats};
@@ -189,17 +190,18 @@ impl Engine {
             SoupPath::Gate => PrefixKey::Gate(*soup.id()),
             SoupPath::Materialised => PrefixKey::Materialised(*soup.id()),
         };
-        let text = TextStream::new(inner.checkpoint.tokenizer().detokenizer(), params.stop.clone());
-        // Every token, the end, and a failure in between: the scheduler never waits for a slow reader.
-        let (sender, events) = tokio::sync::mpsc::channel(params.max_new_tokens + 2);
+        let text = || TextStream::new(inner.checkpoint.tokenizer().detokenizer(), params.stop.clone());
+        let (stops, text) = (StopWatch::new(text()), text());
+        // Room for every token: the scheduler never waits for a slow reader.
+        let (teller, listener) = answer(params.max_new_tokens);
         let sampler = Sampler::new(params, &prompt, inner.model.config().vocab_size);
         let eos = inner.eos.clone();
-        let admitted = Admitted { prompt, client, served, prefix, cache, sampler, text, eos, events: sender, place };
+        let admitted = Admitted { prompt, client, served, prefix, cache, sampler, stops, eos, teller, place };
         inner.commands.try_send(Command::Submit(Box::new(Sequence::new(admitted)))).map_err(|e| match e {
             TrySendError::Full(_) => SubmitError::QueueFull,
             TrySendError::Disconnected(_) => SubmitError::ShuttingDown,
         })?;
-        Ok(Generation::new(path, events, inner.commands.clone()))
+        Ok(Generation::new(path, listener, text, inner.commands.clone()))
     }
 
     /// Serves new requests from `pool`. Running ones end on the revision they began with.

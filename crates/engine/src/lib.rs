@@ -4,6 +4,7 @@
 //! out. Soups are served unmerged by the gate or from merged weights; [`SoupBackend`] hands merged weights to candle.
 //! No tensor type and no HTTP crosses the engine's face.
 
+mod answer;
 mod budget;
 mod chat;
 mod checkpoint;

@@ -6,5 +6,5 @@ mod sampler;
 mod text;
 
 pub use params::SamplingParams;
-pub(crate) use sampler::Sampler;
-pub(crate) use text::TextStream;
+pub(crate) use sampler::{Choosing, Sampled, Sampler};
+pub(crate) use text::{StopWatch, TextStream};

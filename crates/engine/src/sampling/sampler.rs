@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tureen_kernels::Likelihood;
 
-use super::filter::{Candidate, keep};
+use super::filter::{Filter, Weighing, allows_all};
 use super::params::SamplingParams;
 
 /// A chosen token.
@@ -15,6 +15,21 @@ pub(crate) struct Sampled {
     pub(crate) logprob: f32,
 }
 
+/// Buffers of a choice, for all sequences: they choose one after the other. Allocated once.
+#[derive(Debug)]
+pub(crate) struct Choosing {
+    adjusted: Vec<f32>,
+    weights: Vec<f32>,
+    filter: Filter,
+}
+
+impl Choosing {
+    pub(crate) fn new(vocabulary: usize) -> Self {
+        let buffer = || Vec::with_capacity(vocabulary);
+        Self { adjusted: buffer(), weights: buffer(), filter: Filter::new(vocabulary) }
+    }
+}
+
 /// The state of one sequence's choices: the same logits and seed give the same tokens.
 #[derive(Debug)]
 pub(crate) struct Sampler {
@@ -22,15 +37,13 @@ pub(crate) struct Sampler {
     rng: ChaCha8Rng,
     /// Tokens of prompt and answer, one bit each; empty when no penalty needs them.
     seen: Vec<u64>,
-    adjusted: Vec<f32>,
-    candidates: Vec<Candidate>,
 }
 
 impl Sampler {
     pub(crate) fn new(params: SamplingParams, prompt: &[u32], vocabulary: usize) -> Self {
         let words = if params.repetition_penalty == 1.0 { 0 } else { vocabulary.div_ceil(64) };
         let rng = ChaCha8Rng::seed_from_u64(params.seed);
-        let mut sampler = Self { params, rng, seen: vec![0; words], adjusted: Vec::new(), candidates: Vec::new() };
+        let mut sampler = Self { params, rng, seen: vec![0; words] };
         prompt.iter().for_each(|id| sampler.see(*id));
         sampler
     }
@@ -41,21 +54,24 @@ impl Sampler {
 
     /// The next token, or `None` when a logit is not finite: an arg-max over NaN would answer token 0 and hide it.
     /// `likelihood` sums up `logits`.
-    pub(crate) fn sample(&mut self, logits: &[f32], likelihood: &Likelihood) -> Option<Sampled> {
+    pub(crate) fn sample(
+        &mut self,
+        logits: &[f32],
+        likelihood: &Likelihood,
+        buffers: &mut Choosing,
+    ) -> Option<Sampled> {
         let Likelihood { best, largest, log_total, finite } = *likelihood;
         if !finite {
             return None;
         }
+        let Choosing { adjusted, weights, filter } = buffers;
         let id = if self.params.logit_bias.is_empty() && self.seen.is_empty() {
-            self.choose(logits, (best, largest))
+            self.choose(logits, (best, largest), weights, filter)
         } else {
-            let mut adjusted = std::mem::take(&mut self.adjusted);
             adjusted.clear();
             adjusted.extend_from_slice(logits);
-            self.adjust(&mut adjusted);
-            let id = self.choose(&adjusted, likeliest(&adjusted));
-            self.adjusted = adjusted;
-            id
+            self.adjust(adjusted);
+            self.choose(adjusted, likeliest(adjusted), weights, filter)
         };
         self.see(id);
         Some(Sampled { id, logprob: logits[id as usize] - largest - log_total })
@@ -80,26 +96,40 @@ impl Sampler {
         }
     }
 
-    fn choose(&mut self, logits: &[f32], (best, largest): (u32, f32)) -> u32 {
+    fn choose(
+        &mut self,
+        logits: &[f32],
+        (best, largest): (u32, f32),
+        weights: &mut Vec<f32>,
+        filter: &mut Filter,
+    ) -> u32 {
         if self.params.temperature <= 0.0 {
             return best;
         }
-        let inverse = 1.0 / self.params.temperature;
-        self.candidates.clear();
-        let weigh = |(id, logit): (usize, &f32)| (id as u32, ((logit - largest) * inverse).exp());
-        self.candidates.extend(logits.iter().enumerate().map(weigh));
-        keep(&mut self.candidates, &self.params);
-        let total: f64 = self.candidates.iter().map(|c| f64::from(c.1)).sum();
-        let mut left = self.rng.random::<f64>() * total;
-        for (id, weight) in &self.candidates {
-            left -= f64::from(*weight);
-            if left < 0.0 {
-                return *id;
-            }
-        }
+        let from = Weighing { logits, largest, inverse: 1.0 / self.params.temperature };
+        // The only draw: one for each token, whatever the filters leave.
+        let draw = self.rng.random::<f64>();
+        let drawn = if allows_all(&self.params) {
+            weights.clear();
+            weights.extend(logits.iter().map(|logit| from.weight(*logit)));
+            pick(draw, weights.iter().copied()).map(|at| at as u32)
+        } else {
+            filter.keep(from, &self.params);
+            pick(draw, filter.candidates.iter().map(|c| c.1)).map(|at| filter.candidates[at].0)
+        };
         // Rounding left a crumb over.
-        best
+        drawn.unwrap_or(best)
     }
+}
+
+/// The place where `draw`, between 0 and 1, falls.
+fn pick(draw: f64, weights: impl Iterator<Item = f32> + Clone) -> Option<usize> {
+    let total: f64 = weights.clone().map(f64::from).sum();
+    let mut left = draw * total;
+    weights.map(f64::from).position(|weight| {
+        left -= weight;
+        left < 0.0
+    })
 }
 
 /// The largest logit; the first of equal ones.

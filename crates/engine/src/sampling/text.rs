@@ -2,6 +2,9 @@
 
 use crate::tokenizer::Detokenizer;
 
+/// Bytes of text that hardly ever wait.
+const BUFFER: usize = 256;
+
 /// Turns tokens into text and watches for stop sequences.
 pub(crate) struct TextStream {
     detokenizer: Detokenizer,
@@ -12,35 +15,64 @@ pub(crate) struct TextStream {
 
 impl TextStream {
     pub(crate) fn new(detokenizer: Detokenizer, stops: Vec<String>) -> Self {
-        Self { detokenizer, stops, held: String::new() }
+        Self { detokenizer, stops, held: String::with_capacity(BUFFER) }
     }
 
-    /// Takes a token; gives the text that is certain now, and whether a stop sequence ended the answer.
-    pub(crate) fn push(&mut self, id: u32) -> (String, bool) {
-        let text = self.detokenizer.push(id);
-        self.take(&text)
+    /// Takes a token; appends the text that is certain now, and tells whether a stop sequence ended the answer.
+    pub(crate) fn push(&mut self, id: u32, text: &mut String) -> bool {
+        self.detokenizer.push_to(id, &mut self.held);
+        self.release(text)
     }
 
-    /// What was held back, when no token follows.
-    pub(crate) fn finish(&mut self) -> (String, bool) {
-        let text = self.detokenizer.finish();
-        let (mut text, stopped) = self.take(&text);
+    /// Appends what was held back, when no token follows; tells whether a stop sequence was in it.
+    pub(crate) fn finish(&mut self, text: &mut String) -> bool {
+        self.detokenizer.finish_to(&mut self.held);
+        let stopped = self.release(text);
         if !stopped {
-            text.push_str(&std::mem::take(&mut self.held));
+            text.push_str(&self.held);
+            self.held.clear();
         }
-        (text, stopped)
+        stopped
     }
 
-    fn take(&mut self, text: &str) -> (String, bool) {
-        self.held.push_str(text);
+    fn release(&mut self, text: &mut String) -> bool {
         if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
-            let mut before = std::mem::take(&mut self.held);
-            before.truncate(at);
-            return (before, true);
+            text.push_str(&self.held[..at]);
+            self.held.clear();
+            return true;
         }
         let keep = self.stops.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
-        let rest = self.held.split_off(self.held.len() - keep);
-        (std::mem::replace(&mut self.held, rest), false)
+        let certain = self.held.len() - keep;
+        text.push_str(&self.held[..certain]);
+        self.held.drain(..certain);
+        false
+    }
+}
+
+/// Watches for stop sequences alone: the scheduler's, beside the stream that makes the text for the answer's owner. Both see
+/// the same tokens.
+pub(crate) struct StopWatch {
+    stream: TextStream,
+    /// What the owner has by now, forgotten at once.
+    certain: String,
+}
+
+impl StopWatch {
+    /// `None` when text alone cannot end the answer.
+    pub(crate) fn new(stream: TextStream) -> Option<Self> {
+        (!stream.stops.is_empty()).then(|| Self { stream, certain: String::with_capacity(BUFFER) })
+    }
+
+    /// Whether the answer ends with this token.
+    pub(crate) fn push(&mut self, id: u32) -> bool {
+        self.certain.clear();
+        self.stream.push(id, &mut self.certain)
+    }
+
+    /// Whether a stop sequence was in what was held back.
+    pub(crate) fn finish(&mut self) -> bool {
+        self.certain.clear();
+        self.stream.finish(&mut self.certain)
     }
 }
 

@@ -28,6 +28,7 @@ use crate::budget::Budget;
 use crate::error::GenerationError;
 use crate::kv::Kv;
 use crate::model::{Batch, Model, Scratch, Weights};
+use crate::sampling::Choosing;
 use crate::soups::SoupCache;
 use crate::stats::Counters;
 use plan::Plan;
@@ -67,6 +68,7 @@ pub(crate) struct Scheduler {
     plan: Plan,
     scratch: Scratch,
     likelihoods: Vec<Likelihood>,
+    choosing: Choosing,
     #[cfg(test)]
     panic_next: bool,
 }
@@ -74,6 +76,7 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     pub(crate) fn new(setup: Setup, commands: Receiver<Command>) -> Self {
         let (scratch, running) = (setup.model.scratch(), Vec::with_capacity(setup.max_batch_rows));
+        let choosing = Choosing::new(setup.model.config().vocab_size);
         Self {
             setup,
             commands,
@@ -82,6 +85,7 @@ impl Scheduler {
             plan: Plan::default(),
             scratch,
             likelihoods: Vec::new(),
+            choosing,
             #[cfg(test)]
             panic_next: false,
         }
@@ -181,7 +185,7 @@ impl Scheduler {
         compute.likelihoods(logits, vocabulary, &mut self.likelihoods);
         let rows = logits.chunks_exact(vocabulary).zip(&self.likelihoods);
         for (index, (row, likelihood)) in plan.sampled.iter().zip(rows) {
-            running[*index].advance(row, likelihood);
+            running[*index].advance(row, likelihood, &mut self.choosing);
         }
     }
 

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::sync::mpsc;
 use tureen_kernels::Likelihood;
 
 use super::queue::Ticket;
 use super::served::Served;
+use crate::answer::{End, Teller, Told};
 use crate::error::GenerationError;
-use crate::event::{Event, FinishReason};
+use crate::event::FinishReason;
 use crate::kv::{PrefixKey, SequenceCache};
-use crate::sampling::{Sampler, TextStream};
+use crate::sampling::{Choosing, Sampler, StopWatch};
 
 /// A place among the requests that are running or waiting, given back on drop.
 pub(crate) struct Place(Arc<AtomicUsize>);
@@ -42,10 +42,9 @@ pub(crate) struct Admitted {
     /// Without pages.
     pub(crate) cache: SequenceCache,
     pub(crate) sampler: Sampler,
-    pub(crate) text: TextStream,
+    pub(crate) stops: Option<StopWatch>,
     pub(crate) eos: Arc<[u32]>,
-    /// Room for a whole answer.
-    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) teller: Teller,
     pub(crate) place: Place,
 }
 
@@ -64,15 +63,15 @@ pub(crate) struct Sequence {
     prefix: PrefixKey,
     prompt_tokens: usize,
     sampler: Sampler,
-    text: TextStream,
+    stops: Option<StopWatch>,
     eos: Arc<[u32]>,
-    events: mpsc::Sender<Event>,
+    teller: Teller,
     _place: Place,
 }
 
 impl Sequence {
     pub(crate) fn new(admitted: Admitted) -> Self {
-        let Admitted { prompt, client, served, prefix, cache, sampler, text, eos, events, place } = admitted;
+        let Admitted { prompt, client, served, prefix, cache, sampler, stops, eos, teller, place } = admitted;
         let prompt_tokens = prompt.len();
         let mut tokens = prompt;
         tokens.reserve_exact(sampler.params().max_new_tokens);
@@ -87,16 +86,16 @@ impl Sequence {
             prefix,
             prompt_tokens,
             sampler,
-            text,
+            stops,
             eos,
-            events,
+            teller,
             _place: place,
         }
     }
 
     /// Nobody listens any more.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.events.is_closed()
+        !self.teller.is_heard()
     }
 
     /// Tokens whose keys and values are not computed: one while it decodes.
@@ -127,46 +126,35 @@ impl Sequence {
         self.preempted = true;
     }
 
-    /// Takes the logits after the last token.
-    pub(super) fn advance(&mut self, logits: &[f32], likelihood: &Likelihood) {
-        let Some(sampled) = self.sampler.sample(logits, likelihood) else {
+    /// Chooses the next token from the logits after the last one.
+    pub(super) fn advance(&mut self, logits: &[f32], likelihood: &Likelihood, buffers: &mut Choosing) {
+        let Some(sampled) = self.sampler.sample(logits, likelihood, buffers) else {
             return self.fail(GenerationError::NotFinite);
         };
         self.tokens.push(sampled.id);
-        let index = self.tokens.len() - self.prompt_tokens - 1;
         let eos = self.eos.contains(&sampled.id) && !self.sampler.params().ignore_eos;
-        let (text, stopped) = if eos { (String::new(), false) } else { self.text.push(sampled.id) };
-        self.send(Event::Token { index, id: sampled.id, text, logprob: sampled.logprob });
+        self.teller.token(Told { sampled, silent: eos });
+        let stopped = !eos && self.stops.as_mut().is_some_and(|stops| stops.push(sampled.id));
         let reason = match (stopped, eos) {
             (true, _) => FinishReason::StopSequence,
             (_, true) => FinishReason::EosToken,
-            _ if index + 1 == self.sampler.params().max_new_tokens => FinishReason::Length,
+            _ if self.tokens.len() - self.prompt_tokens == self.sampler.params().max_new_tokens => FinishReason::Length,
             _ => return,
         };
         self.finish(reason);
     }
 
     fn finish(&mut self, reason: FinishReason) {
-        let (text, stopped) = match reason {
-            FinishReason::StopSequence => (String::new(), false),
-            _ => self.text.finish(),
-        };
-        let reason = if stopped { FinishReason::StopSequence } else { reason };
-        let generated_tokens = self.tokens.len() - self.prompt_tokens;
-        let seed = self.sampler.params().seed;
-        self.send(Event::Finished { reason, prompt_tokens: self.prompt_tokens, generated_tokens, seed, text });
+        let held = reason != FinishReason::StopSequence && self.stops.as_mut().is_some_and(StopWatch::finish);
+        let reason = if held { FinishReason::StopSequence } else { reason };
+        let (prompt_tokens, seed) = (self.prompt_tokens, self.sampler.params().seed);
+        self.teller.end(End::Finished { reason, prompt_tokens, seed });
         self.share_prefix();
         self.ended = true;
     }
 
     pub(super) fn fail(&mut self, error: GenerationError) {
-        self.send(Event::Failed(error));
+        self.teller.end(End::Failed(error));
         self.ended = true;
-    }
-
-    fn send(&self, event: Event) {
-        // The channel holds a whole answer, so only a listener that left makes this fail; it is noticed before the
-        // next step.
-        let _ = self.events.try_send(event);
     }
 }

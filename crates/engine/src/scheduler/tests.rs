@@ -4,30 +4,25 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use picollama::Base;
 use tureen_kernels::{PageShape, Precision};
 
 use super::queue::Queue;
 use super::{Admitted, Place, Sequence, Served};
-use crate::Checkpoint;
+use crate::answer::answer;
 use crate::budget::Budget;
 use crate::kv::{Kv, PrefixKey, SequenceCache};
-use crate::sampling::{Sampler, SamplingParams, TextStream};
+use crate::sampling::{Sampler, SamplingParams};
 
 /// Makes sequences that can wait; nobody computes them.
 struct Maker {
-    checkpoint: Checkpoint,
     kv: Arc<Kv>,
     places: Arc<AtomicUsize>,
 }
 
 impl Maker {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Base::llama().write(&dir.path().join("base"));
-        let checkpoint = Checkpoint::open(&dir.path().join("base")).unwrap();
         let kv = Kv::new(PageShape::new(1, 1, 2, Precision::F32), Budget::new(1 << 20, || {}), 0);
-        Self { checkpoint, kv, places: Arc::default() }
+        Self { kv, places: Arc::default() }
     }
 
     /// The client's number is the prompt too.
@@ -40,9 +35,9 @@ impl Maker {
             prefix: PrefixKey::Base,
             cache: SequenceCache::new(self.kv.clone(), 9),
             sampler: Sampler::new(params, &[], 300),
-            text: TextStream::new(self.checkpoint.tokenizer().detokenizer(), Vec::new()),
+            stops: None,
             eos: Arc::from([]),
-            events: tokio::sync::mpsc::channel(1).0,
+            teller: answer(9).0,
             place: Place::take(&self.places, 100).unwrap(),
         })
     }

@@ -1,9 +1,11 @@
 //! Tokens to text, one at a time, without losing or changing a character.
 
-use std::mem;
 use std::sync::Arc;
 
 use crate::tokenizer::pieces::{Piece, Pieces};
+
+/// Bytes of text that hardly ever wait.
+const BUFFER: usize = 64;
 
 /// Turns a stream of tokens into text. Whatever the tokens are, the pushed pieces and the final one put together are
 /// [`Tokenizer::decode`](crate::Tokenizer::decode) of them all.
@@ -20,54 +22,68 @@ pub struct Detokenizer {
 impl Detokenizer {
     pub(crate) fn new(pieces: Arc<Pieces>) -> Self {
         let strip = pieces.strip();
-        Self { pieces, partial: Vec::new(), run: Vec::new(), strip }
+        let buffer = || Vec::with_capacity(BUFFER);
+        Self { pieces, partial: buffer(), run: buffer(), strip }
     }
 
     /// Adds a token and returns the text that is now certain, which may be empty.
     pub fn push(&mut self, id: u32) -> String {
-        let pieces = Arc::clone(&self.pieces);
-        match pieces.get(id) {
-            Piece::Nothing => String::new(),
-            Piece::Bytes(bytes) => {
-                self.partial.extend_from_slice(bytes);
-                certain(&mut self.partial)
-            }
-            // One more invalid byte would turn the whole run into U+FFFD, so none of it is certain yet.
-            Piece::Fallback(byte) => {
-                self.run.push(*byte);
-                String::new()
-            }
-            Piece::Text(text) => {
-                let mut result = end_run(&mut self.run);
-                result.push_str(text);
-                self.strip_start(result)
-            }
-        }
+        let mut text = String::new();
+        self.push_to(id, &mut text);
+        text
     }
 
     /// Ends the stream and returns the rest, which is empty unless the tokens ended inside a character or a run of
     /// fallback bytes. The next token begins a new text.
     pub fn finish(&mut self) -> String {
-        let mut rest = String::from_utf8_lossy(&mem::take(&mut self.partial)).into_owned();
-        rest.push_str(&end_run(&mut self.run));
-        let rest = self.strip_start(rest);
-        self.strip = self.pieces.strip();
+        let mut rest = String::new();
+        self.finish_to(&mut rest);
         rest
     }
 
-    fn strip_start(&mut self, text: String) -> String {
-        if self.strip == 0 || text.is_empty() {
-            return text;
+    /// As [`Self::push`], appending to `text`.
+    pub(crate) fn push_to(&mut self, id: u32, text: &mut String) {
+        let start = text.len();
+        match self.pieces.get(id) {
+            Piece::Nothing => {}
+            Piece::Bytes(bytes) => {
+                self.partial.extend_from_slice(bytes);
+                certain(&mut self.partial, text);
+            }
+            // One more invalid byte would turn the whole run into U+FFFD, so none of it is certain yet.
+            Piece::Fallback(byte) => self.run.push(*byte),
+            Piece::Text(piece) => {
+                end_run(&mut self.run, text);
+                text.push_str(piece);
+                self.strip_start(text, start);
+            }
         }
-        let spaces = text.bytes().take(self.strip).take_while(|byte| *byte == b' ').count();
-        self.strip = if spaces == text.len() { self.strip - spaces } else { 0 };
-        text[spaces..].to_owned()
+    }
+
+    /// As [`Self::finish`], appending to `text`.
+    pub(crate) fn finish_to(&mut self, text: &mut String) {
+        let start = text.len();
+        text.push_str(&String::from_utf8_lossy(&self.partial));
+        self.partial.clear();
+        end_run(&mut self.run, text);
+        self.strip_start(text, start);
+        self.strip = self.pieces.strip();
+    }
+
+    /// Leaves spaces out of what was appended from `start` on.
+    fn strip_start(&mut self, text: &mut String, start: usize) {
+        let added = &text[start..];
+        if self.strip == 0 || added.is_empty() {
+            return;
+        }
+        let spaces = added.bytes().take(self.strip).take_while(|byte| *byte == b' ').count();
+        self.strip = if spaces == added.len() { self.strip - spaces } else { 0 };
+        text.replace_range(start..start + spaces, "");
     }
 }
 
-/// Takes from `bytes` what no later byte can change, invalid sequences as U+FFFD, and leaves an unfinished character.
-fn certain(bytes: &mut Vec<u8>) -> String {
-    let mut text = String::new();
+/// Appends what no later byte can change, invalid sequences as U+FFFD, and leaves an unfinished character in `bytes`.
+fn certain(bytes: &mut Vec<u8>, text: &mut String) {
     let mut taken = 0;
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -84,11 +100,13 @@ fn certain(bytes: &mut Vec<u8>) -> String {
         taken += invalid.len();
     }
     bytes.drain(..taken);
-    text
 }
 
 /// A run of fallback bytes is its text if it is UTF-8, and otherwise one U+FFFD for each byte.
-fn end_run(run: &mut Vec<u8>) -> String {
-    String::from_utf8(mem::take(run))
-        .unwrap_or_else(|error| char::REPLACEMENT_CHARACTER.to_string().repeat(error.as_bytes().len()))
+fn end_run(run: &mut Vec<u8>, text: &mut String) {
+    match std::str::from_utf8(run) {
+        Ok(valid) => text.push_str(valid),
+        Err(_) => text.extend(run.iter().map(|_| char::REPLACEMENT_CHARACTER)),
+    }
+    run.clear();
 }
