@@ -240,6 +240,8 @@ struct EngineMetrics {
     prefill_tokens: Counter,
     decode_tokens: Counter,
     gate_tokens: Counter,
+    drafted_tokens: Counter,
+    accepted_tokens: Counter,
     prefix_bytes: Gauge,
     prefix_hits: Counter,
     preemptions: Counter,
@@ -272,6 +274,8 @@ impl EngineMetrics {
             prefill_tokens: counter(r, "prefill_tokens", "Prompt tokens computed"),
             decode_tokens: counter(r, "decode_tokens", "Tokens sampled"),
             gate_tokens: counter(r, "gate_tokens", "Tokens computed with a gate"),
+            drafted_tokens: counter(r, "spec_decode_num_draft_tokens", "Tokens drafted before they were chosen"),
+            accepted_tokens: counter(r, "spec_decode_num_accepted_tokens", "Drafted tokens that were chosen"),
             prefix_bytes: gauge(r, "prefix_cache_bytes", "Bytes of the KV caches that are kept for prompts to come"),
             prefix_hits: counter(r, "prefix_hit_tokens", "Prompt tokens found in the prefix cache, not computed"),
             preemptions: counter(r, "preemptions", "Times a running request gave its KV cache to older ones"),
@@ -298,6 +302,8 @@ impl EngineMetrics {
             prefill_tokens,
             decode_tokens,
             gate_tokens,
+            drafted_tokens,
+            accepted_tokens,
             prefix_hit_tokens,
             preemptions,
             panics,
@@ -319,6 +325,8 @@ impl EngineMetrics {
         copy(&self.prefill_tokens, prefill_tokens);
         copy(&self.decode_tokens, decode_tokens);
         copy(&self.gate_tokens, gate_tokens);
+        copy(&self.drafted_tokens, drafted_tokens);
+        copy(&self.accepted_tokens, accepted_tokens);
         self.prefix_bytes.set(prefix_cache_bytes as i64);
         copy(&self.prefix_hits, prefix_hit_tokens);
         copy(&self.preemptions, preemptions);

@@ -107,6 +107,7 @@ pub fn start_engine(config: &Config, base: Arc<Checkpoint>, pool: Arc<Pool>) -> 
         max_waiting: config.limits.max_waiting,
         prefill_chunk: config.engine.prefill_chunk,
         prefix_cache: config.engine.prefix_cache,
+        speculation: config.engine.speculation,
         max_context,
         promote_after: config.promote_after,
         precision: config.engine.precision,

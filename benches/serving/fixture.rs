@@ -84,9 +84,7 @@ impl Fixture {
 
     /// As [`Self::engine`], with more rows or another precision.
     pub(crate) fn engine_in(&self, precision: Precision, pool: &Arc<Pool>, max_batch_rows: usize) -> Serving<'_> {
-        // Without a prefix cache: what is measured is computed.
-        let options =
-            EngineOptions { precision, promote_after: 0, max_batch_rows, prefix_cache: 0, ..EngineOptions::default() };
+        let options = EngineOptions { precision, max_batch_rows, ..computing() };
         self.engine_with(pool, options)
     }
 
@@ -101,6 +99,11 @@ impl Fixture {
         let turn = self.next.replace(self.next.get() + 1);
         (0..length as u32).map(|i| 1000 + (i * 7919 + turn * 104_729) % 40_000).collect()
     }
+}
+
+/// Without promotion, kept prefixes and drafts: what is measured is computed, one token a step.
+pub(crate) fn computing() -> EngineOptions {
+    EngineOptions { promote_after: 0, prefix_cache: 0, speculation: false, ..EngineOptions::default() }
 }
 
 /// A running engine.

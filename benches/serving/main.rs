@@ -9,10 +9,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod bound;
+mod busy;
 mod fixture;
 mod quality;
 mod rates;
 mod scale;
+mod speculation;
 
 use tureen_engine::Precision;
 
@@ -31,7 +33,7 @@ fn main() {
         None => Precision::Int8,
         Some(at) => Precision::named(&arguments[at + 1]).expect("f32, bf16 or int8"),
     };
-    let sections: [(&str, Section); 8] = [
+    let sections: [(&str, Section); 10] = [
         ("quality", quality::report),
         ("decode", rates::decode),
         ("bound", bound::report),
@@ -40,6 +42,8 @@ fn main() {
         ("policies", scale::policies),
         ("users", scale::users),
         ("merge", rates::merge),
+        ("speculation", speculation::report),
+        ("busy", busy::report),
     ];
     let wanted = |name: &str| {
         let named = sections.iter().any(|(section, _)| arguments.iter().any(|a| a == section));

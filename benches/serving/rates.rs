@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tureen_engine::{Event, PathChoice};
+use tureen_engine::{Event, Generation, PathChoice};
 use tureen_soup::Soup;
 
 use crate::fixture::{Fixture, Serving};
@@ -36,10 +36,14 @@ pub(crate) fn decode(fixture: &Fixture) {
     }
 }
 
-/// Tokens per second in sum, from the last first token to the end of all.
+/// Tokens per second of greedy answers to prompts that are no text.
 pub(crate) fn throughput(fixture: &Fixture, serving: &Serving<'_>, soups: &[Arc<Soup>]) -> f64 {
     let submit = |soup| serving.submit(soup, PathChoice::Gate, fixture.prompt(PROMPT), ANSWER);
-    let mut running: Vec<_> = soups.iter().map(submit).collect();
+    rate(serving, soups.iter().map(submit).collect())
+}
+
+/// Tokens per second of what runs, from the last first token to the end of all.
+pub(crate) fn rate(serving: &Serving<'_>, mut running: Vec<Generation>) -> f64 {
     running.iter_mut().for_each(|g| drop(g.blocking_next()));
     let before = serving.engine.stats().decode_tokens;
     let begun = Instant::now();

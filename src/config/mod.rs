@@ -164,6 +164,8 @@ pub struct Engine {
     pub max_batch_rows: usize,
     /// Prompt tokens computed in one step.
     pub prefill_chunk: usize,
+    /// Try several tokens in one step where an answer repeats what was said.
+    pub speculation: bool,
 }
 
 /// `[auth]`

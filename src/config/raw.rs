@@ -54,6 +54,7 @@ pub(super) struct RawEngine {
     pub(super) prefix_cache: String,
     pub(super) max_batch_rows: usize,
     pub(super) prefill_chunk: usize,
+    pub(super) speculation: bool,
 }
 
 #[derive(Deserialize)]

@@ -60,7 +60,8 @@ fn pool(raw: RawPool) -> Pool {
 }
 
 fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {
-    let RawEngine { threads, precision, isa, memory_budget, prefix_cache, max_batch_rows, prefill_chunk } = raw;
+    let RawEngine { threads, precision, isa, memory_budget, prefix_cache, max_batch_rows, prefill_chunk, speculation } =
+        raw;
     let known = || Precision::ALL.map(|p| format!("\"{p}\"")).join(", ");
     let precision = Precision::named(&precision)
         .ok_or_else(|| invalid("engine.precision", &precision, &format!("allowed are {}", known())))?;
@@ -80,6 +81,7 @@ fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {
         prefix_cache: if prefix_cache == "0" { 0 } else { bytes("engine.prefix_cache", &prefix_cache)? },
         max_batch_rows: within("engine.max_batch_rows", max_batch_rows, 1, 4096)?,
         prefill_chunk: within("engine.prefill_chunk", prefill_chunk, 1, 65_536)?,
+        speculation,
     })
 }
 

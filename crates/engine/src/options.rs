@@ -18,6 +18,9 @@ pub struct EngineOptions {
     /// Bytes of full pages of keys and values that are kept for prompts to come which begin alike with the same soup; 0
     /// keeps none. They are part of the budget, and give way to everything else in it.
     pub prefix_cache: u64,
+    /// Try what followed the last words before, several tokens in one step, where that pays: the same answers, sooner where
+    /// they repeat what was said.
+    pub speculation: bool,
     /// Tokens of prompt and answer together.
     pub max_context: usize,
     /// Requests for one soup before it is merged and kept; 0 never merges what the gate can serve.
@@ -37,6 +40,7 @@ impl Default for EngineOptions {
             max_waiting: 64,
             prefill_chunk: 64,
             prefix_cache: 512 << 20,
+            speculation: true,
             max_context: 2048,
             promote_after: 16,
             precision: Precision::F32,

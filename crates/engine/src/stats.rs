@@ -40,6 +40,10 @@ pub struct EngineStats {
     pub preemptions: u64,
     /// Tokens generated.
     pub decode_tokens: u64,
+    /// Tokens that were drafted to be computed before they were chosen.
+    pub drafted_tokens: u64,
+    /// Those of them that were chosen: as many steps were saved.
+    pub accepted_tokens: u64,
     /// Tokens of both kinds computed with a gate.
     pub gate_tokens: u64,
     /// Steps that crashed.
@@ -56,6 +60,8 @@ pub(crate) struct Counters {
     pub(crate) prefix_hit_tokens: AtomicU64,
     pub(crate) preemptions: AtomicU64,
     pub(crate) decode_tokens: AtomicU64,
+    pub(crate) drafted_tokens: AtomicU64,
+    pub(crate) accepted_tokens: AtomicU64,
     pub(crate) gate_tokens: AtomicU64,
     pub(crate) panics: AtomicU64,
 }

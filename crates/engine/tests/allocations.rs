@@ -14,9 +14,10 @@ use picollama::{Base, PolicySpec, write_pool};
 use tureen_engine::{Checkpoint, Engine, EngineOptions, Event, Generation, PathChoice, SamplingParams, Submission};
 use tureen_soup::{MergeOptions, Method, Pool, PoolOptions, Soup};
 
-/// Tokens of an answer that makes room, and of one that is looked at; where the look begins and ends.
+/// Tokens of an answer that makes room, and of one that is looked at; where the look begins and ends, for all streams on
+/// average: drafts let some of them run ahead.
 const SHORT: usize = 1200;
-const LONG: usize = 2400;
+const LONG: usize = 3600;
 const FROM: usize = 1300;
 const TO: usize = 1900;
 

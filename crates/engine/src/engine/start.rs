@@ -67,6 +67,7 @@ impl Engine {
             counters: counters.clone(),
             max_batch_rows: options.max_batch_rows,
             prefill_chunk: options.prefill_chunk,
+            speculation: options.speculation,
         };
         let healthy = Arc::new(AtomicBool::new(true));
         let alive = Alive(healthy.clone());

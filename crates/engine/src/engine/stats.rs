@@ -33,6 +33,8 @@ impl Engine {
             prefix_hit_tokens: c.prefix_hit_tokens.load(relaxed),
             preemptions: c.preemptions.load(relaxed),
             decode_tokens: c.decode_tokens.load(relaxed),
+            drafted_tokens: c.drafted_tokens.load(relaxed),
+            accepted_tokens: c.accepted_tokens.load(relaxed),
             gate_tokens: c.gate_tokens.load(relaxed),
             panics: c.panics.load(relaxed),
         }

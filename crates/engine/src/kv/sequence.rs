@@ -85,13 +85,21 @@ impl SequenceCache {
         self.kv.insert(key, &tokens[..full * PAGE], &self.pages[..full]);
     }
 
+    /// Forgets the page that is not full, and what was written beyond it.
+    pub(crate) fn forget_partial(&mut self) {
+        let full = self.computed / PAGE;
+        self.shrink(full);
+        self.computed = full * PAGE;
+    }
+
     /// Gives all pages back.
     pub(crate) fn clear(&mut self) {
         self.shrink(0);
         self.computed = 0;
     }
 
-    /// Adds `rows` of a batch as the positions from `position` on, which follow what is computed.
+    /// Adds `rows` of a batch as the positions from `position` on, which follow what is computed. Those that
+    /// [`Self::advance`] does not count afterwards are written again.
     pub(crate) fn push<'a>(&'a mut self, batch: &mut CacheBatch<'a>, rows: Range<usize>, position: usize) {
         assert_eq!(position, self.computed, "a gap in the cache");
         let (full, needed) = (position / PAGE, self.kv.shape().pages(position + rows.len()));

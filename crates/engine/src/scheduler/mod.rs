@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here blocks on a client, a merge or a lock that another thread holds while it works.
 
+mod draft;
 mod logits;
 mod plan;
 mod queue;
@@ -32,6 +33,10 @@ use crate::sampling::Choosing;
 use crate::soups::SoupCache;
 use crate::stats::Counters;
 use plan::Plan;
+
+/// Rows that drafts may fill a step up to: so many are computed in little more time than one.
+const DRAFTED_ROWS: usize = 16;
+
 use queue::Queue;
 
 /// What other threads ask of the scheduler.
@@ -56,6 +61,7 @@ pub(crate) struct Setup {
     pub(crate) counters: Arc<Counters>,
     pub(crate) max_batch_rows: usize,
     pub(crate) prefill_chunk: usize,
+    pub(crate) speculation: bool,
 }
 
 /// The scheduler's state. Only its own thread touches it.
@@ -157,11 +163,14 @@ impl Scheduler {
 
     /// Plans, computes and samples.
     fn compute(&mut self) {
-        let Setup { model, base, compute, counters, prefill_chunk, .. } = &self.setup;
+        let Setup { model, base, compute, counters, prefill_chunk, speculation, .. } = &self.setup;
         let (running, plan) = (&mut self.running, &mut self.plan);
         for sequence in running.iter_mut().filter(|sequence| !sequence.is_decoding()) {
             // Others may have computed what this one is about to.
             counters.prefix_hit_tokens.fetch_add(sequence.find_prefix() as u64, Relaxed);
+        }
+        if *speculation {
+            draft(running, counters);
         }
         plan.make(running, base, *prefill_chunk);
         #[cfg(test)]
@@ -171,21 +180,20 @@ impl Scheduler {
         let logits = model.forward(compute, &batch, caches, &mut self.scratch);
         let gated = plan.groups.iter().filter(|g| g.gates.is_some()).map(|g| g.rows.len() as u64).sum();
         counters.gate_tokens.fetch_add(gated, Relaxed);
-        for (sequence, count) in running.iter_mut().zip(&plan.counts) {
-            let prompt = !sequence.is_decoding();
+        for (sequence, count) in
+            running.iter_mut().zip(&plan.counts).filter(|(s, count)| **count > 0 && !s.is_decoding())
+        {
+            counters.prefill_tokens.fetch_add(*count as u64, Relaxed);
             sequence.cache.advance(*count);
-            if prompt && *count > 0 {
-                counters.prefill_tokens.fetch_add(*count as u64, Relaxed);
-                sequence.share_prefix();
-            }
+            sequence.share_prefix();
         }
-        counters.decode_tokens.fetch_add(plan.sampled.len() as u64, Relaxed);
         let vocabulary = model.config().vocab_size;
         self.likelihoods.resize(plan.sampled.len(), Likelihood::default());
         compute.likelihoods(logits, vocabulary, &mut self.likelihoods);
-        let rows = logits.chunks_exact(vocabulary).zip(&self.likelihoods);
-        for (index, (row, likelihood)) in plan.sampled.iter().zip(rows) {
-            running[*index].advance(row, likelihood, &mut self.choosing);
+        let mut rows = logits.chunks_exact(vocabulary).zip(&self.likelihoods);
+        for own in plan.sampled.chunk_by(|a, b| a == b) {
+            running[own[0]].advance(rows.clone().take(own.len()), &mut self.choosing, counters);
+            rows.nth(own.len() - 1);
         }
     }
 
@@ -213,5 +221,17 @@ impl Scheduler {
             }
         }
         self.setup.counters.running.store(0, Relaxed);
+    }
+}
+
+/// Drafts for a step in which all decode: beside a prompt, each row is dear.
+fn draft(running: &mut [Sequence], counters: &Counters) {
+    let rows = running.len();
+    if 2 * rows > DRAFTED_ROWS || !running.iter().all(Sequence::is_decoding) {
+        return;
+    }
+    for sequence in running {
+        sequence.draft(rows, DRAFTED_ROWS / rows - 1);
+        counters.drafted_tokens.fetch_add(sequence.drafted() as u64, Relaxed);
     }
 }

@@ -17,16 +17,16 @@ pub(super) struct Plan {
     /// The mix of each row that has one.
     pub(super) mixes: Vec<Option<Arc<Mix>>>,
     pub(super) groups: Vec<Group>,
-    /// For each row that asks for logits, the running sequence it belongs to.
+    /// For each row that asks for logits, the running sequence it belongs to. Rows of one sequence are neighbours.
     pub(super) sampled: Vec<usize>,
-    /// For each running sequence, how many of its tokens are computed.
+    /// For each running sequence, how many of its tokens are computed, drafted ones among them.
     pub(super) counts: Vec<usize>,
     order: Vec<usize>,
     demands: Vec<Demand>,
 }
 
 impl Plan {
-    /// Plans one token for each decoding sequence and a chunk of the prompts. `running` is ordered by arrival.
+    /// Plans one token for each decoding sequence, its draft, and a chunk of the prompts. `running` is ordered by arrival.
     pub(super) fn make(&mut self, running: &[Sequence], base: &Arc<Weights>, chunk: usize) {
         self.clear();
         self.count(running, chunk);
@@ -56,7 +56,8 @@ impl Plan {
     }
 
     fn count(&mut self, running: &[Sequence], chunk: usize) {
-        self.counts.extend(running.iter().map(|sequence| usize::from(sequence.is_decoding())));
+        let rows = |sequence: &Sequence| if sequence.is_decoding() { 1 + sequence.drafted() } else { 0 };
+        self.counts.extend(running.iter().map(rows));
         let hurried = self.counts.iter().any(|count| *count > 0);
         self.demands.clear();
         let prompts = running.iter().enumerate().filter(|(_, sequence)| !sequence.is_decoding());
@@ -67,8 +68,9 @@ impl Plan {
     fn add(&mut self, index: usize, sequence: &Sequence) {
         let computed = sequence.cache.computed();
         for position in computed..computed + self.counts[index] {
-            let logits = position + 1 == sequence.tokens.len();
-            self.rows.push(Row { token: sequence.tokens[position], position, cache: index, logits });
+            // After the last token, and after each of its draft.
+            let logits = position + 1 >= sequence.tokens.len();
+            self.rows.push(Row { token: sequence.token(position), position, cache: index, logits });
             if logits {
                 self.sampled.push(index);
             }

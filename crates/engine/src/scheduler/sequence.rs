@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tureen_kernels::Likelihood;
 
+use super::draft::Draft;
 use super::queue::Ticket;
 use super::served::Served;
 use crate::answer::{End, Teller, Told};
 use crate::error::GenerationError;
 use crate::event::FinishReason;
 use crate::kv::{PrefixKey, SequenceCache};
-use crate::sampling::{Choosing, Sampler, StopWatch};
+use crate::sampling::{Choosing, Sampled, Sampler, StopWatch};
+use crate::stats::Counters;
 
 /// A place among the requests that are running or waiting, given back on drop.
 pub(crate) struct Place(Arc<AtomicUsize>);
@@ -60,6 +62,7 @@ pub(crate) struct Sequence {
     pub(super) preempted: bool,
     /// Its answer is complete, or broke off.
     pub(super) ended: bool,
+    draft: Draft,
     prefix: PrefixKey,
     prompt_tokens: usize,
     sampler: Sampler,
@@ -83,6 +86,7 @@ impl Sequence {
             ticket: Ticket::default(),
             preempted: false,
             ended: false,
+            draft: Draft::new(),
             prefix,
             prompt_tokens,
             sampler,
@@ -126,11 +130,64 @@ impl Sequence {
         self.preempted = true;
     }
 
-    /// Chooses the next token from the logits after the last one.
-    pub(super) fn advance(&mut self, logits: &[f32], likelihood: &Likelihood, buffers: &mut Choosing) {
-        let Some(sampled) = self.sampler.sample(logits, likelihood, buffers) else {
-            return self.fail(GenerationError::NotFinite);
-        };
+    /// Drafts up to `most` tokens for a step of `rows` sequences, as far as there are pages for them.
+    pub(super) fn draft(&mut self, rows: usize, most: usize) {
+        let answer = self.tokens.len() - self.prompt_tokens;
+        // The last token of the answer has no row.
+        let left = self.sampler.params().max_new_tokens - answer - 1;
+        self.draft.propose(&self.tokens, rows, most.min(left));
+        if !self.cache.reserve(self.tokens.len() + self.drafted()) {
+            self.draft.clear();
+        }
+    }
+
+    /// Tokens of its draft.
+    pub(super) fn drafted(&self) -> usize {
+        self.draft.tokens().len()
+    }
+
+    /// A token of prompt, answer or draft.
+    pub(super) fn token(&self, position: usize) -> u32 {
+        let written = self.tokens.get(position);
+        written.copied().unwrap_or_else(|| self.draft.tokens()[position - self.tokens.len()])
+    }
+
+    /// Chooses the next token from the logits after the last one; more of them from those after its draft, as long as
+    /// they are what was drafted. `rows` are logits and what sums them up.
+    pub(super) fn advance<'a>(
+        &mut self,
+        mut rows: impl Iterator<Item = (&'a [f32], &'a Likelihood)> + Clone,
+        choosing: &mut Choosing,
+        counters: &Counters,
+    ) {
+        if self.drafted() > 0 && !rows.clone().all(|(_, likelihood)| likelihood.finite) {
+            // A draft that is no number may spoil the rows before it, and those to come where its values stay: they are
+            // multiplied with zero. All of it is computed again, as it would be without a draft.
+            self.draft.give_up();
+            return self.cache.forget_partial();
+        }
+        let mut right = 0;
+        while let Some((logits, likelihood)) = rows.next() {
+            if self.is_decoding() {
+                self.cache.advance(1);
+            }
+            let Some(sampled) = self.sampler.sample(logits, likelihood, choosing) else {
+                return self.fail(GenerationError::NotFinite);
+            };
+            let as_drafted = self.draft.tokens().get(right) == Some(&sampled.id);
+            counters.decode_tokens.fetch_add(1, Relaxed);
+            counters.accepted_tokens.fetch_add(as_drafted.into(), Relaxed);
+            self.take(sampled);
+            right += usize::from(as_drafted);
+            if !as_drafted || self.ended {
+                break;
+            }
+        }
+        self.draft.judge(right);
+    }
+
+    /// Takes a chosen token.
+    fn take(&mut self, sampled: Sampled) {
         self.tokens.push(sampled.id);
         let eos = self.eos.contains(&sampled.id) && !self.sampler.params().ignore_eos;
         self.teller.token(Told { sampled, silent: eos });

@@ -1,17 +1,18 @@
-//! Whose turn it is, told by the queue alone.
+//! Whose turn it is, told by the queue alone; and what becomes of a draft that broke.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use tureen_kernels::{PageShape, Precision};
+use tureen_kernels::{Likelihood, PageShape, Precision};
 
 use super::queue::Queue;
 use super::{Admitted, Place, Sequence, Served};
 use crate::answer::answer;
 use crate::budget::Budget;
 use crate::kv::{Kv, PrefixKey, SequenceCache};
-use crate::sampling::{Sampler, SamplingParams};
+use crate::sampling::{Choosing, Sampler, SamplingParams};
+use crate::stats::Counters;
 
 /// Makes sequences that can wait; nobody computes them.
 struct Maker {
@@ -37,7 +38,7 @@ impl Maker {
             sampler: Sampler::new(params, &[], 300),
             stops: None,
             eos: Arc::from([]),
-            teller: answer(9).0,
+            teller: answer(99).0,
             place: Place::take(&self.places, 100).unwrap(),
         })
     }
@@ -93,4 +94,40 @@ fn who_was_sent_back_goes_first_and_who_is_put_back_keeps_its_place() {
     queue.put_back(first);
     queue.put_back(second);
     assert_eq!(turns(&mut queue, 4), [2, 1, 3, 4]);
+}
+
+/// Rows of logits that make token 5 the likeliest, and what sums them up.
+fn rows(finite: &[bool]) -> (Vec<f32>, Vec<Likelihood>) {
+    let logits: Vec<f32> = (0..300).map(|id| if id == 5 { 1.0 } else { 0.0 }).collect();
+    let likelihood = |finite: &bool| Likelihood { best: 5, largest: 1.0, log_total: 1.0, finite: *finite };
+    (logits, finite.iter().map(likelihood).collect())
+}
+
+#[test]
+fn a_draft_that_is_no_number_is_computed_again_without() {
+    let (maker, counters) = (Maker::new(), Counters::default());
+    let mut choosing = Choosing::new(300);
+    let mut sequence = maker.sequence(5);
+    let mut advance = |sequence: &mut Sequence, finite: &[bool]| {
+        let (logits, likelihoods) = rows(finite);
+        sequence.advance(likelihoods.iter().map(|l| (&logits[..], l)), &mut choosing, &counters);
+    };
+    assert!(sequence.cache.reserve(40));
+    sequence.cache.advance(1);
+    for _ in 0..20 {
+        advance(&mut sequence, &[true]);
+    }
+    assert_eq!((sequence.tokens.len(), sequence.cache.computed()), (21, 20));
+    sequence.draft(1, 9);
+    assert_eq!(sequence.drafted(), 3);
+    advance(&mut sequence, &[true, true, false, true]);
+    assert_eq!((sequence.tokens.len(), sequence.cache.computed(), sequence.ended), (21, 16, false));
+    assert!(sequence.cache.reserve(40));
+    sequence.cache.advance(5);
+    advance(&mut sequence, &[true]);
+    sequence.draft(1, 9);
+    assert_eq!((sequence.tokens.len(), sequence.drafted()), (22, 0));
+    // Without a draft it is the sequence's own fault.
+    advance(&mut sequence, &[false]);
+    assert!(sequence.ended);
 }

@@ -16,3 +16,4 @@ mod promotion;
 mod reload;
 mod room;
 mod soups;
+mod speculation;
