@@ -23,6 +23,8 @@ const VOCABULARY: usize = 49_152;
 const LAYERS: usize = 30;
 const KV_HEADS: usize = 3;
 const HEAD_DIM: usize = 64;
+/// Six policies of rank 16.
+const RANKS: usize = 96;
 
 fn main() {
     // `cargo test --benches` runs this too, without `--bench`, or asks for a list of tests: there are none.
@@ -44,7 +46,8 @@ fn main() {
             bench.product(precision, rows, 2 * FEED, HIDDEN);
         }
         bench.product(precision, 16, HIDDEN, FEED);
-        bench.feed(precision, 16);
+        bench.feed(precision, 16, 0);
+        bench.feed(precision, 16, RANKS);
         bench.norm(precision, 16);
     }
     for (streams, rows, position) in [(1, 1, 1000), (16, 1, 192), (16, 1, 1000), (1, 256, 0)] {
@@ -127,15 +130,24 @@ impl Bench<'_, '_> {
         });
     }
 
-    fn feed(&mut self, precision: Precision, rows: usize) {
+    /// With `ranks`, policies in both halves.
+    fn feed(&mut self, precision: Precision, rows: usize, ranks: usize) {
         let (weights, x) = (copies(precision, FEED, HIDDEN), self.activations(precision, rows, HIDDEN));
+        let (factors, z) = (copies(precision, FEED, ranks.max(1)), self.activations(precision, rows, ranks.max(1)));
         let (mut y, mut turn) = (self.activations(precision, rows, FEED), 0);
-        let cost = Cost { precision, multiply_adds: 2 * rows * FEED * HIDDEN, bytes: 2 * weights[0].bytes() };
+        let bytes = 2 * (weights[0].bytes() + if ranks > 0 { factors[0].bytes() } else { 0 });
+        let cost = Cost { precision, multiply_adds: 2 * rows * FEED * (HIDDEN + ranks), bytes };
         let compute = self.compute;
-        self.measure(&format!("{precision} gated feed {rows} x {HIDDEN} x {FEED}"), cost, || {
+        let name = format!("{precision} gated feed {rows} x {HIDDEN} + {ranks} x {FEED}");
+        self.measure(&name, cost, || {
             turn = (turn + 2) % weights.len();
-            let term = |i: usize| [Term { x: x.view(), w: &weights[(turn + i) % weights.len()], first: 0 }];
-            compute.gated_feed(&term(0), &term(1), 0, &mut y);
+            let terms = |i: usize| {
+                let at = (turn + i) % weights.len();
+                let base = Term { x: x.view(), w: &weights[at], first: 0 };
+                [base, Term { x: z.view(), w: &factors[at % factors.len()], first: 0 }]
+            };
+            let count = if ranks > 0 { 2 } else { 1 };
+            compute.gated_feed(&terms(0)[..count], &terms(1)[..count], 0, &mut y);
         });
     }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::Compute;
 use crate::cache::{CacheBatch, Entry};
 use crate::line::Line;
-use crate::math::exp;
+use crate::math::{exp, exp_coarse};
 use crate::page::PAGE;
 use crate::precision::Precision;
 use crate::rows::pack_bf16;
@@ -25,6 +25,8 @@ const AHEAD: usize = 4;
 struct Scratch {
     /// (pages), where this head's keys are, its values behind them
     keys: Vec<*const Line>,
+    /// One query over √d.
+    scaled: Vec<f32>,
     /// (queries, words of a query)
     queries: Vec<u32>,
     /// (queries, positions)
@@ -127,10 +129,10 @@ impl Op for Attend<'_> {
         let mut page = 0;
         while page < pages {
             self.fetch(s, page + AHEAD..page + 2 * AHEAD);
-            page += if S::WIDE && page + 4 <= pages {
-                self.score::<S, 4>(s, page, pages)
-            } else {
-                self.score::<S, 1>(s, page, pages)
+            page += match pages - page {
+                4.. if S::WIDE => self.score::<S, 4>(s, page, pages),
+                2.. if S::WIDE => self.score::<S, 2>(s, page, pages),
+                _ => self.score::<S, 1>(s, page, pages),
             };
         }
         self.softmax(s, pages);
@@ -209,11 +211,14 @@ impl Attend<'_> {
         }
     }
 
-    /// Queries to words, each padded with zeros.
+    /// Queries over √d to words, each padded with zeros.
     #[inline(always)]
     fn gather<S: Simd>(&mut self, s: S) {
         let shape = self.batch.shape();
         let words = shape.key_lines();
+        let scale = 1.0 / (shape.head_dim as f32).sqrt();
+        let scaled = &mut self.scratch.scaled;
+        scaled.resize(shape.head_dim, 0.0);
         let queries = &mut self.scratch.queries;
         queries.clear();
         queries.resize(self.rows.len() * self.head.group * words, 0);
@@ -222,10 +227,11 @@ impl Attend<'_> {
             let columns = self.head.columns(shape.head_dim);
             let heads = self.query[row * self.width..][columns].chunks_exact(shape.head_dim);
             for (head, to) in heads.zip(&mut to) {
+                scaled.iter_mut().zip(head).for_each(|(to, x)| *to = x * scale);
                 if shape.precision == Precision::F32 {
-                    to.iter_mut().zip(head).for_each(|(to, x)| *to = x.to_bits());
+                    to.iter_mut().zip(&*scaled).for_each(|(to, x)| *to = x.to_bits());
                 } else {
-                    pack_bf16(s, head, to);
+                    pack_bf16(s, scaled, to);
                 }
             }
         }
@@ -267,7 +273,6 @@ impl Attend<'_> {
     #[inline(always)]
     fn softmax<S: Simd>(&mut self, s: S, pages: usize) {
         let shape = self.batch.shape();
-        let scale = s.splat(1.0 / (shape.head_dim as f32).sqrt());
         let (stride, words) = (pages * PAGE, self.share_words(pages));
         self.scratch.shares.resize(self.queries() * words, 0);
         self.scratch.inverses.resize(self.queries(), 0.0);
@@ -280,15 +285,15 @@ impl Attend<'_> {
             }
             let (vectors, _) = scores.as_chunks_mut::<LANES>();
             let mut largest = s.splat(f32::NEG_INFINITY);
-            for vector in &mut vectors[..visible.div_ceil(LANES)] {
-                let x = s.mul(s.load(vector), scale);
-                s.store(x, vector);
-                largest = s.max(largest, x);
+            for vector in &vectors[..visible.div_ceil(LANES)] {
+                largest = s.max(largest, s.load(vector));
             }
             let largest = s.splat(s.largest(largest));
             let mut total = s.splat(0.0);
             for (i, vector) in vectors[..visible.div_ceil(LANES)].iter_mut().enumerate() {
-                s.store(exp(s, s.sub(s.load(vector), largest)), vector);
+                let x = s.sub(s.load(vector), largest);
+                let share = if shape.precision == Precision::F32 { exp(s, x) } else { exp_coarse(s, x) };
+                s.store(share, vector);
                 if i == whole {
                     vector[rest..].fill(0.0);
                 }

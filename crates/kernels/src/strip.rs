@@ -14,6 +14,9 @@ use crate::tile::{Segment, tile};
 /// Most lines of a panel in one segment: three panels of them fill half of a first-level cache.
 const SEGMENT_LINES: usize = 160;
 
+/// Most lines of a term that goes along with the one before it: the stacked factors of a few policies.
+const SHORT_LINES: usize = 64;
+
 /// Where one block of rows meets each weight once, the CPU fetches them well by itself, but for the start of a panel.
 const START: usize = 3;
 
@@ -84,33 +87,53 @@ impl Strip<'_> {
     /// `P` panels from `panel` on; tells how many they were.
     #[inline(always)]
     fn columns<S: Simd, const P: usize>(&self, s: S, panel: usize) -> usize {
+        let mut start = self.rows.start;
+        while start < self.rows.end {
+            let end = self.terms.iter().flat_map(|term| [term.first, term.first + term.x.rows]);
+            let end = end.filter(|end| *end > start).min().unwrap_or(usize::MAX).min(self.rows.end);
+            self.rows::<S, P>(s, panel, start..end);
+            start = end;
+        }
+        P
+    }
+
+    /// Rows that have the same terms.
+    #[inline(always)]
+    fn rows<S: Simd, const P: usize>(&self, s: S, panel: usize, rows: Range<usize>) {
+        let precision = self.terms[0].w.precision();
+        let blocks_of_rows = rows.len().div_ceil(most::<S, P>(precision));
         let column = (panel - self.panels.start) * LANES;
-        let mut add = self.add;
-        for term in self.terms {
-            let precision = term.w.precision();
+        let mut place = Place { target: self.target, row: rows.start - self.rows.start, column, add: self.add };
+        let has_rows = |term: &&Term<'_>| term.first <= rows.start && rows.end <= term.first + term.x.rows;
+        let mut terms = self.terms.iter().filter(has_rows).peekable();
+        while let Some(term) = terms.next() {
             let lines = precision.words(term.w.input());
-            let own = term.within(&self.rows);
-            if own.is_empty() {
-                continue;
-            }
-            let blocks_of_rows = own.len().div_ceil(most::<S, P>(precision));
             let step = if blocks_of_rows == 1 { lines } else { lines.div_ceil(lines.div_ceil(SEGMENT_LINES).max(1)) };
             let step = step.next_multiple_of(LANES).max(LANES);
-            let mut place = Place { target: self.target, row: own.start - self.rows.start, column, add };
+            // A short term goes along with the end of the one before it, all sums still in registers.
+            let short = terms.next_if(|next| precision.words(next.w.input()) <= SHORT_LINES);
+            let short = short.map(|next| {
+                let lines = 0..precision.words(next.w.input());
+                segment::<P>(next, panel, rows.start - next.first, lines)
+            });
+            if let Some(short) = short {
+                short.fetch_all(s, precision);
+            }
             let mut first = 0;
             // A term without inputs is a zero that has to be written all the same.
             while first < lines || !place.add {
-                let mut segment = segment::<P>(term, panel, own.start - term.first, first..(first + step).min(lines));
-                segment.next = self.next(term, panel, (first + step < lines).then_some(first + step));
-                segment.pace = if blocks_of_rows == 1 { START } else { TILE_LINES.div_ceil(blocks_of_rows) };
-                // SAFETY: the segment lies within panels and rows of the term; the target holds these rows and columns.
-                unsafe { blocks(s, precision, segment, own.len(), place) };
+                let end = first + step;
+                let mut part = segment::<P>(term, panel, rows.start - term.first, first..end.min(lines));
+                part.next = self.next(term, panel, (end < lines).then_some(end));
+                part.pace = if blocks_of_rows == 1 { START } else { TILE_LINES.div_ceil(blocks_of_rows) };
+                let parts = [part, short.unwrap_or(part)];
+                let parts = if short.is_some() && end >= lines { &parts } else { &parts[..1] };
+                // SAFETY: the segments lie within panels and rows of their terms; the target holds these rows and columns.
+                unsafe { blocks(s, precision, parts, rows.len(), place) };
                 place.add = true;
-                first += step;
+                first = end;
             }
-            add = true;
         }
-        P
     }
 
     /// What comes after a segment of `P` panels: more of them, the panels behind them, or the next unit.
@@ -172,65 +195,75 @@ fn most<S: Simd, const P: usize>(precision: Precision) -> usize {
 /// All rows, a few at a time.
 ///
 /// # Safety
-/// The segment is good for `rows` rows, and so is the target, from `place` on.
+/// The segments are good for `rows` rows, and so is the target, from `place` on.
 #[inline(always)]
 unsafe fn blocks<S: Simd, const P: usize>(
     s: S,
     precision: Precision,
-    segment: Segment<P>,
+    segments: &[Segment<P>],
     rows: usize,
     place: Place<'_>,
 ) {
     let most = most::<S, P>(precision);
     let mut row = 0;
     while row < rows {
-        // SAFETY: `row` is below `rows`.
-        let mut here = unsafe { segment.skip(row) };
-        // Each block fetches its share.
-        here.next = here.next.map(|line| line.wrapping_add(row / most * segment.pace * segment.lines.div_ceil(LANES)));
+        let block = Block { precision, segments, row, ahead: row / most };
         let place = Place { row: place.row + row, ..place };
         // SAFETY: as many rows are left.
         row += unsafe {
             match (rows - row).min(most) {
-                8 if P <= 3 => block::<S, 8, P>(s, precision, here, place),
-                6..8 if P < 3 => block::<S, 6, P>(s, precision, here, place),
-                5 if P < 3 => block::<S, 5, P>(s, precision, here, place),
-                4..8 if P <= 3 => block::<S, 4, P>(s, precision, here, place),
-                3 if P <= 3 => block::<S, 3, P>(s, precision, here, place),
-                2 if P <= 3 => block::<S, 2, P>(s, precision, here, place),
-                _ => block::<S, 1, P>(s, precision, here, place),
+                8 if P <= 3 => block.compute::<S, 8>(s, place),
+                6..8 if P < 3 => block.compute::<S, 6>(s, place),
+                5 if P < 3 => block.compute::<S, 5>(s, place),
+                4..8 if P <= 3 => block.compute::<S, 4>(s, place),
+                3 if P <= 3 => block.compute::<S, 3>(s, place),
+                2 if P <= 3 => block.compute::<S, 2>(s, place),
+                _ => block.compute::<S, 1>(s, place),
             }
         };
     }
 }
 
-/// `M` rows and `P` panels; tells how many rows they were.
-///
-/// # Safety
-/// As [`blocks`], for `M` rows.
-#[inline(always)]
-unsafe fn block<S: Simd, const M: usize, const P: usize>(
-    s: S,
+/// A few rows of some segments, whose sums stay in registers from the first segment to the last.
+struct Block<'a, const P: usize> {
     precision: Precision,
-    segment: Segment<P>,
-    Place { target, row, column, add }: Place<'_>,
-) -> usize {
-    let mut acc = [[s.splat(0.0); P]; M];
-    if add {
-        for (i, sums) in acc.iter_mut().enumerate() {
-            for (p, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: the target holds these rows and columns.
-                *sum = unsafe { target.load(s, row + i, column + p * LANES) };
+    segments: &'a [Segment<P>],
+    /// Its first row.
+    row: usize,
+    /// Blocks before it, each of which fetches its share of what comes next.
+    ahead: usize,
+}
+
+impl<const P: usize> Block<'_, P> {
+    /// `M` rows; tells how many they were.
+    ///
+    /// # Safety
+    /// As [`blocks`], for `M` rows from `row` on.
+    #[inline(always)]
+    unsafe fn compute<S: Simd, const M: usize>(&self, s: S, Place { target, row, column, add }: Place<'_>) -> usize {
+        let mut acc = [[s.splat(0.0); P]; M];
+        if add {
+            for (i, sums) in acc.iter_mut().enumerate() {
+                for (p, sum) in sums.iter_mut().enumerate() {
+                    // SAFETY: the target holds these rows and columns.
+                    *sum = unsafe { target.load(s, row + i, column + p * LANES) };
+                }
             }
         }
-    }
-    // SAFETY: as promised.
-    unsafe { tile::<S, M, P>(s, precision, segment, &mut acc) };
-    for (i, sums) in acc.iter().enumerate() {
-        for (p, sum) in sums.iter().enumerate() {
-            // SAFETY: the target holds these rows and columns.
-            unsafe { target.store(s, *sum, row + i, column + p * LANES) };
+        for segment in self.segments {
+            // SAFETY: the segment has `M` rows from this one on.
+            let mut here = unsafe { segment.skip(self.row) };
+            let fetched = self.ahead * segment.pace * segment.lines.div_ceil(LANES);
+            here.next = here.next.map(|line| line.wrapping_add(fetched));
+            // SAFETY: as promised.
+            unsafe { tile::<S, M, P>(s, self.precision, here, &mut acc) };
         }
+        for (i, sums) in acc.iter().enumerate() {
+            for (p, sum) in sums.iter().enumerate() {
+                // SAFETY: the target holds these rows and columns.
+                unsafe { target.store(s, *sum, row + i, column + p * LANES) };
+            }
+        }
+        M
     }
-    M
 }
