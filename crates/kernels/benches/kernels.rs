@@ -92,10 +92,10 @@ fn values(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 40_503) % 777) as f32 / 388.0 - 1.0).collect()
 }
 
-/// As many copies as fill 128 MiB.
+/// As many copies as fill 128 MiB, where they are not too many.
 fn copies(precision: Precision, out: usize, input: usize) -> Vec<Panels> {
     let w = values(out * input);
-    let count = ((128 << 20) / Panels::bytes_of(precision, out, input)).clamp(2, 60);
+    let count = ((128 << 20) / Panels::bytes_of(precision, out, input)).clamp(2, 600);
     (0..count).map(|_| Panels::pack(precision, out, input, &w)).collect()
 }
 

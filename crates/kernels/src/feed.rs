@@ -41,8 +41,8 @@ impl Compute {
                 let (first_half, second_half) = scratch.split_at_mut(UNIT_ROWS * GROUP);
                 // Units are dealt in turn, so this is most often right.
                 let after = (unit + self.team().threads()) / blocks * UNIT_PANELS;
-                let gates = (gate, &mut *first_half, (up[0].w, panels.start));
-                for (terms, values, then) in [gates, (up, &mut *second_half, (gate[0].w, after))] {
+                let gates = (gate, &mut *first_half, (up, panels.start));
+                for (terms, values, then) in [gates, (up, &mut *second_half, (gate, after))] {
                     let matrix = Matrix::new(&mut values[..rows.len() * GROUP], GROUP);
                     // SAFETY: the only part of this matrix.
                     let target = &unsafe { matrix.part(0..rows.len(), 0..columns.len()) };

@@ -170,7 +170,7 @@ impl<'a> Job<'a> {
         let target = unsafe { self.y.part(rows.clone(), columns) };
         // Units are dealt in turn, so this is most often right.
         let (then, _) = self.shape.unit(self.unit_panels, unit + compute.team().threads());
-        let (terms, add, then) = (self.terms, self.add, (self.terms[0].w, then.start));
+        let (terms, add, then) = (self.terms, self.add, (self.terms, then.start));
         compute.isa().multiply(Strip { terms, panels, rows: rows.clone(), target: &target, add, then });
         let Some(finish) = &self.finish else { return };
         // Whoever comes last has seen what the others wrote.

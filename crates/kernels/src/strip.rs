@@ -59,8 +59,8 @@ pub(crate) struct Strip<'a> {
     pub(crate) rows: Range<usize>,
     pub(crate) target: &'a Target<'a>,
     pub(crate) add: bool,
-    /// Where this thread will probably go on: a matrix and its panel.
-    pub(crate) then: (&'a Panels, usize),
+    /// Where this thread will probably go on: terms and their panel.
+    pub(crate) then: (&'a [Term<'a>], usize),
 }
 
 impl Op for Strip<'_> {
@@ -117,7 +117,10 @@ impl Strip<'_> {
                 segment::<P>(next, panel, rows.start - next.first, lines)
             });
             if let Some(short) = short {
-                short.fetch_all(s, precision);
+                if panel == self.panels.start {
+                    short.fetch_all(s, precision);
+                }
+                self.fetch_short::<S, P>(s, panel);
             }
             let mut first = 0;
             // A term without inputs is a zero that has to be written all the same.
@@ -142,10 +145,33 @@ impl Strip<'_> {
         let (w, panel, line) = match line {
             Some(line) if term.w.precision() == Precision::Int8 => (term.w, panel, line / LANES * TILE_LINES),
             Some(line) => (term.w, panel, line),
-            None if panel + P < self.panels.end => (self.terms[0].w, panel + P, 0),
-            None => (self.then.0, self.then.1, 0),
+            None => {
+                let (terms, panel) = self.ahead::<P>(panel);
+                (terms[0].w, panel, 0)
+            }
         };
         std::array::from_fn(|p| w.panel((panel + p).min(w.count() - 1)).as_ptr().wrapping_add(line))
+    }
+
+    /// The terms and the panel that come after `P` panels.
+    #[inline(always)]
+    fn ahead<const P: usize>(&self, panel: usize) -> (&[Term<'_>], usize) {
+        if panel + P < self.panels.end { (self.terms, panel + P) } else { self.then }
+    }
+
+    /// Fetches the short terms of the panels that come next. They are a few lines here and there, over before the CPU has
+    /// seen that they are read in order.
+    #[inline(always)]
+    fn fetch_short<S: Simd, const P: usize>(&self, s: S, panel: usize) {
+        let (terms, panel) = self.ahead::<P>(panel);
+        let short = |term: &&Term<'_>| term.x.precision.words(term.w.input()) <= SHORT_LINES;
+        for term in terms[1..].iter().filter(short) {
+            for panel in panel..(panel + P).min(term.w.count()) {
+                for line in term.w.panel(panel) {
+                    s.fetch(line);
+                }
+            }
+        }
     }
 }
 
