@@ -156,7 +156,7 @@ impl Sequence {
     /// they are what was drafted. `rows` are logits and what sums them up.
     pub(super) fn advance<'a>(
         &mut self,
-        mut rows: impl Iterator<Item = (&'a [f32], &'a Likelihood)> + Clone,
+        rows: impl Iterator<Item = (&'a [f32], &'a Likelihood)> + Clone,
         choosing: &mut Choosing,
         counters: &Counters,
     ) {
@@ -167,7 +167,7 @@ impl Sequence {
             return self.cache.forget_partial();
         }
         let mut right = 0;
-        while let Some((logits, likelihood)) = rows.next() {
+        for (logits, likelihood) in rows {
             if self.is_decoding() {
                 self.cache.advance(1);
             }
