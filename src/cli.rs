@@ -141,6 +141,9 @@ pub struct KeysAdd {
     /// Requests at a time instead of the configured number; 0 is no limit.
     #[arg(long)]
     pub concurrency: Option<u32>,
+    /// TOML file with the keys of [rules] that hold for this key as well as the configured ones.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     /// Days after which it is no key any more.
     #[arg(long)]
     pub expires_in_days: Option<u32>,

@@ -31,11 +31,19 @@ pub fn open_base(config: &Config) -> Result<Arc<Checkpoint>, Failure> {
     open.map(Arc::new).map_err(|e| Failure::Config(format!("the base {} cannot be used: {e}", path.display())))
 }
 
-/// Opens the pool and checks it against the base.
+/// Opens the pool and checks it against the base, and the configured rules against the pool.
 ///
 /// # Errors
 /// Every problem there is, not only the first.
-pub fn open_pool(config: &config::Pool, base: &Checkpoint) -> Result<Pool, PoolFailure> {
+pub fn open_pool(config: &Config, base: &Checkpoint) -> Result<Pool, PoolFailure> {
+    let pool = read_pool(&config.pool, base)?;
+    let unknown = config.rules.unknown(&pool).into_iter();
+    let problems: Vec<_> =
+        unknown.map(|name| format!("[rules] names {name:?}, which the pool does not have")).collect();
+    if problems.is_empty() { Ok(pool) } else { Err(PoolFailure { problems }) }
+}
+
+fn read_pool(config: &config::Pool, base: &Checkpoint) -> Result<Pool, PoolFailure> {
     let facts = base.base_facts();
     let Some(dir) = &config.dir else { return Ok(Pool::empty(facts.identity())) };
     let weights = match config.weights {
@@ -66,7 +74,7 @@ impl From<&PoolError> for PoolFailure {
 /// Exit 78 with every problem.
 pub fn open(config: &Config) -> Result<(Arc<Checkpoint>, Arc<Pool>), Failure> {
     let base = open_base(config)?;
-    let pool = open_pool(&config.pool, &base).map_err(|failure| {
+    let pool = open_pool(config, &base).map_err(|failure| {
         let dir = config.pool.dir.as_deref().unwrap_or("".as_ref()).display();
         let list = failure.problems.join("\n  ");
         Failure::Config(format!(

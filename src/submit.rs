@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use tureen_engine::{Checkpoint, Engine, GenerationError, PathChoice, SamplingParams, Submission, SubmitError};
+use tureen_soup::rules::{Breach, RulesError};
 use tureen_soup::{MergeOptions, Preference, PreferenceError};
 
 use crate::app::App;
@@ -42,14 +43,16 @@ async fn try_submit(app: &App, caller: &Caller, order: Order) -> Result<Live, Ap
     let (preference, merge) = wished(app, caller, &order.wish).await?;
     // One snapshot for everything: a reload in between must not mix two revisions.
     let pool = app.engine.pool();
-    let soup = Arc::new(pool.soup(&preference, &merge).map_err(|e| preference_error(&e, field))?);
+    let asked = pool.soup(&preference, &merge).map_err(|e| preference_error(&e, field))?;
+    let ruled = caller.rules().apply(&pool, asked.clone()).map_err(|e| rules_error(e, field))?;
+    let soup = Arc::new(ruled.soup);
     let (prompt, order) = tokenise(app.engine.clone(), order).await?;
     let params = params(&app.config, app.engine.checkpoint(), prompt.len(), order.sampling)?;
     let (client, path) = (turns_of(caller), PathChoice::Auto);
     let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };
     let retry_after_s = app.config.limits.retry_after_s;
     let generation = app.engine.submit(submission).map_err(|e| submit_error(&e, retry_after_s))?;
-    let view = SoupView::new(&pool, &soup, generation.path());
+    let view = SoupView::new(&pool, &soup, generation.path()).asked(&pool, &asked, &ruled.breaches);
     app.metrics.served_on(generation.path());
     let timeout = app.config.server.request_timeout;
     Ok(Live::new(generation, view, timeout, app.lifecycle.cut_signal(), app.metrics.clone()))
@@ -156,6 +159,20 @@ pub fn soup_header(soup: &SoupView) -> HeaderValue {
 /// A preference that cannot be had, named in `field`.
 pub(crate) fn preference_error(error: &PreferenceError, field: &str) -> ApiError {
     ApiError::invalid(error.code(), field, error.to_string())
+}
+
+/// A preference that the rules do not allow.
+fn rules_error(error: RulesError, field: &str) -> ApiError {
+    match error {
+        RulesError::Broken(breaches) => {
+            let code = breaches.first().map_or("rules_unsatisfiable", Breach::code);
+            let problems: Vec<_> = breaches.iter().map(ToString::to_string).collect();
+            let detail = format!("the rules of this server or key do not allow it: {}", problems.join("; "));
+            ApiError { problems, ..ApiError::invalid(code, field, detail) }
+        }
+        RulesError::Preference(error) => preference_error(&error, field),
+        other => ApiError::invalid("rules_unsatisfiable", field, other.to_string()),
+    }
 }
 
 fn submit_error(error: &SubmitError, retry_after_s: u64) -> ApiError {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use tureen_soup::rules::Rules;
 
 use crate::problem::ApiError;
 
@@ -13,16 +14,22 @@ use crate::problem::ApiError;
 pub struct Caller {
     owner: Arc<str>,
     key: Option<Arc<str>>,
+    rules: Arc<Rules>,
 }
 
 impl Caller {
-    pub(super) fn new(owner: Arc<str>, key: Option<Arc<str>>) -> Self {
-        Self { owner, key }
+    pub(super) fn new(owner: Arc<str>, key: Option<Arc<str>>, rules: Arc<Rules>) -> Self {
+        Self { owner, key, rules }
     }
 
     /// Whose profiles it reaches.
     pub fn owner(&self) -> &Arc<str> {
         &self.owner
+    }
+
+    /// What it may ask for: the configured rules, and those of its key.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The id of its key, if it has one.

@@ -19,7 +19,10 @@ pub(crate) use guard::guard;
 pub use key::Key;
 pub use scope::{Scope, Scopes, UnknownScope};
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
+use tureen_soup::rules::Rules;
 
 use crate::config::{self, Secret};
 use crate::problem::ApiError;
@@ -36,6 +39,8 @@ pub struct Auth {
     admin_token: Option<Secret>,
     /// What a request without a key may do; `None` when keys are required.
     anonymous: Option<Scopes>,
+    /// What anybody may ask for.
+    rules: Arc<Rules>,
     /// What a client over its concurrency is told to wait, in seconds.
     retry_after_s: u64,
 }
@@ -53,9 +58,10 @@ impl Auth {
             scopes.remove(Scope::Admin);
         }
         let auth = Self {
-            ring: Ring::new(config.auth.clone()),
+            ring: Ring::new(config.auth.clone(), config.rules.clone()),
             admin_token: config.admin_token.clone(),
             anonymous: open.then_some(scopes),
+            rules: Arc::new(config.rules.clone()),
             retry_after_s: config.limits.retry_after_s,
         };
         if let Some(store) = store {
@@ -82,7 +88,7 @@ impl Auth {
         if let (Some(token), Some(given)) = (&self.admin_token, bearer)
             && token.matches(given)
         {
-            return Ok((Caller::new(DEFAULT_OWNER.into(), None), None));
+            return Ok((Caller::new(DEFAULT_OWNER.into(), None, self.rules.clone()), None));
         }
         match (bearer.and_then(|given| self.ring.find(given)), self.anonymous) {
             (Some(key), _) => {
@@ -90,12 +96,12 @@ impl Auth {
                     return Err(missing(access));
                 }
                 let permit = key.enter().map_err(|full| full.into_error(self.retry_after_s))?;
-                Ok((Caller::new(key.owner(), Some(key.id())), Some(permit)))
+                Ok((Caller::new(key.owner(), Some(key.id()), key.rules()), Some(permit)))
             }
             // Clients of OpenAI's interface always send some key: where none is needed, one that is none of ours is
             // none. One in our form was meant for us, and its sender should learn that it does not work.
             (None, Some(scopes)) if access.allows(scopes) && !bearer.is_some_and(Key::looks_like_one) => {
-                Ok((Caller::new(DEFAULT_OWNER.into(), None), None))
+                Ok((Caller::new(DEFAULT_OWNER.into(), None, self.rules.clone()), None))
             }
             _ => Err(unauthorized()),
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use subtle::ConstantTimeEq;
+use tureen_soup::rules::{Rules, RulesText};
 
 use super::limit::{Full, Limiter, Permit};
 use super::{Key, Scopes};
@@ -17,6 +18,7 @@ pub(super) struct LiveKey {
     owner: Arc<str>,
     id: Arc<str>,
     scopes: Scopes,
+    rules: Arc<Rules>,
     limiter: Limiter,
 }
 
@@ -33,6 +35,11 @@ impl LiveKey {
         self.scopes
     }
 
+    /// The configured rules and its own.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.rules.clone()
+    }
+
     pub(super) fn enter(&self) -> Result<Permit, Full> {
         self.limiter.enter()
     }
@@ -44,11 +51,12 @@ pub(super) struct Ring {
     /// The revision that `keys` were read at.
     revision: Mutex<Option<i64>>,
     config: config::Auth,
+    rules: Rules,
 }
 
 impl Ring {
-    pub(super) fn new(config: config::Auth) -> Self {
-        Self { keys: RwLock::default(), revision: Mutex::default(), config }
+    pub(super) fn new(config: config::Auth, rules: Rules) -> Self {
+        Self { keys: RwLock::default(), revision: Mutex::default(), config, rules }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -85,7 +93,7 @@ impl Ring {
         }
         let mut secret_sha256 = [0; 32];
         let whole = hex::decode_to_slice(&record.secret_sha256, &mut secret_sha256);
-        let (Ok(()), Ok(scopes)) = (whole, scopes(&record.scopes)) else {
+        let (Ok(()), Ok(scopes), Some(own)) = (whole, scopes(&record.scopes), rules(record.rules.as_deref())) else {
             tracing::warn!(key = id, "a stored key cannot be read and is left out");
             return None;
         };
@@ -95,10 +103,17 @@ impl Ring {
             or(record.concurrency, self.config.concurrency),
         );
         let owner = record.owner.as_str().into();
-        Some((id.clone(), Arc::new(LiveKey { secret_sha256, owner, id: id.into(), scopes, limiter, record })))
+        let rules = Arc::new(self.rules.and(&own));
+        Some((id.clone(), Arc::new(LiveKey { secret_sha256, owner, id: id.into(), scopes, rules, limiter, record })))
     }
 }
 
 fn scopes(text: &str) -> Result<Scopes, super::UnknownScope> {
     text.split(',').filter(|name| !name.is_empty()).map(str::parse).collect()
+}
+
+/// A key without rules of its own has those that allow everything; one whose rules cannot be read is no key.
+fn rules(text: Option<&str>) -> Option<Rules> {
+    let Some(text) = text else { return Some(Rules::default()) };
+    serde_json::from_str::<RulesText>(text).ok()?.try_into().ok()
 }

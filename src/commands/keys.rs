@@ -1,5 +1,9 @@
 //! `tureen keys`
 
+use std::path::Path;
+
+use tureen_soup::rules::{Rules, RulesText};
+
 use crate::auth::{Key, Scopes};
 use crate::cli::{Keys, KeysAdd};
 use crate::config::Config;
@@ -28,7 +32,7 @@ pub fn run(config: &Config, command: Keys) -> Result<(), Failure> {
 
 /// The key alone goes to standard output, so that it can be piped to where it belongs.
 async fn add(store: &Store, args: KeysAdd) -> Result<(), Failure> {
-    let KeysAdd { name, owner, scopes, rate_per_minute, concurrency, expires_in_days } = args;
+    let KeysAdd { name, owner, scopes, rate_per_minute, concurrency, rules, expires_in_days } = args;
     let word = |text: &str| !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control);
     if !word(&name) || !word(&owner) {
         return Err(Failure::Usage("--name and --owner have 1 to 128 bytes".into()));
@@ -43,12 +47,22 @@ async fn add(store: &Store, args: KeysAdd) -> Result<(), Failure> {
         scopes: scopes.clone(),
         rate_per_minute,
         concurrency,
+        rules: rules.as_deref().map(read_rules).transpose()?,
         lasts_ms: expires_in_days.map(|days| i64::from(days) * DAY_MS),
     };
     store.add_key(new).await.map_err(Failure::config)?;
     println!("{}", key.reveal());
     eprintln!("key {} with the scopes {scopes}; it is not shown again", key.id());
     Ok(())
+}
+
+/// Checked before they are stored, as JSON.
+fn read_rules(file: &Path) -> Result<String, Failure> {
+    let wrong = |e: &dyn std::fmt::Display| Failure::Usage(format!("--rules {}: {e}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|e| wrong(&e))?;
+    let rules: RulesText = toml::from_str(&text).map_err(|e| wrong(&e))?;
+    Rules::try_from(rules.clone()).map_err(|e| wrong(&e))?;
+    serde_json::to_string(&rules).map_err(|e| wrong(&e))
 }
 
 async fn list(store: &Store) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tureen_engine::{Isa, Precision};
+use tureen_soup::rules::Rules;
 
 pub use layers::DEFAULTS;
 pub use secret::Secret;
@@ -92,6 +93,8 @@ pub struct Config {
     pub auth: Auth,
     /// Where profiles and keys are kept.
     pub store: Store,
+    /// What preferences may ask for.
+    pub rules: Rules,
     /// What one request may ask for.
     pub limits: Limits,
     /// Requests for one soup before it is merged and kept; 0 never merges.

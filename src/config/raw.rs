@@ -1,6 +1,7 @@
 //! The configuration as typed: one struct per section, exactly the keys of `config.toml`.
 
 use serde::Deserialize;
+use tureen_soup::rules::RulesText;
 
 use super::PoolWeights;
 
@@ -13,6 +14,7 @@ pub(super) struct RawConfig {
     pub(super) engine: RawEngine,
     pub(super) auth: RawAuth,
     pub(super) store: RawStore,
+    pub(super) rules: RulesText,
     pub(super) limits: RawLimits,
     pub(super) cache: RawCache,
     pub(super) admin: RawAdmin,

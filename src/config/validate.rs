@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use tureen_engine::{Isa, Precision};
+use tureen_soup::rules::{Rules, RulesText};
 
 use super::raw::{
     RawAdmin, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawLimits, RawLog, RawPool, RawServer, RawStore,
@@ -11,7 +12,7 @@ use super::raw::{
 use super::{Auth, Base, Config, ConfigError, Engine, Limits, Log, Pool, Secret, Server, Store};
 
 pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
-    let RawConfig { server, base, pool, engine, auth, store, limits, cache, admin, log } = raw;
+    let RawConfig { server, base, pool, engine, auth, store, rules, limits, cache, admin, log } = raw;
     let RawCache { promote_after } = cache;
     let RawAdmin { token } = admin;
     Ok(Config {
@@ -21,6 +22,7 @@ pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
         engine: self::engine(engine)?,
         auth: self::auth(auth)?,
         store: self::store(store)?,
+        rules: self::rules(rules)?,
         limits: self::limits(limits)?,
         promote_after,
         admin_token: Secret::new(token),
@@ -107,6 +109,14 @@ fn store(raw: RawStore) -> Result<Store, ConfigError> {
         cached_profiles,
         idempotency: Duration::from_hours(idempotency_hours.into()),
     })
+}
+
+fn rules(text: RulesText) -> Result<Rules, ConfigError> {
+    let outside = |e: tureen_soup::rules::InvalidRule| ConfigError::OutOfRange {
+        key: format!("rules.{}", e.key),
+        reason: e.reason,
+    };
+    text.try_into().map_err(outside)
 }
 
 fn limits(raw: RawLimits) -> Result<Limits, ConfigError> {

@@ -60,7 +60,7 @@ pub(super) async fn reload(State(app): State<App>) -> Result<Json<Reloaded>, Api
 }
 
 fn swap(app: &App) -> Result<Json<Reloaded>, ApiError> {
-    let pool = Arc::new(startup::open_pool(&app.config.pool, app.engine.checkpoint()).map_err(refused)?);
+    let pool = Arc::new(startup::open_pool(&app.config, app.engine.checkpoint()).map_err(refused)?);
     let previous = app.engine.pool().revision().to_string();
     let revision = pool.revision().to_string();
     let policies = pool.policies().len();

@@ -24,6 +24,8 @@ pub struct KeyRecord {
     pub rate_per_minute: Option<i64>,
     /// Requests at a time; `None` takes the configured number, 0 is no limit.
     pub concurrency: Option<i64>,
+    /// JSON of the rules that it has besides the configured ones.
+    pub rules: Option<String>,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970; from then on it is no key.
@@ -48,6 +50,7 @@ impl FromRow<'_, AnyRow> for KeyRecord {
             scopes: row.try_get("scopes")?,
             rate_per_minute: row.try_get("rate_per_minute")?,
             concurrency: row.try_get("concurrency")?,
+            rules: row.try_get("rules")?,
             created_at: row.try_get("created_at")?,
             expires_at: row.try_get("expires_at")?,
             revoked_at: row.try_get("revoked_at")?,
@@ -71,6 +74,8 @@ pub struct NewKey {
     pub rate_per_minute: Option<u32>,
     /// See [`KeyRecord::concurrency`].
     pub concurrency: Option<u32>,
+    /// See [`KeyRecord::rules`].
+    pub rules: Option<String>,
     /// How long it is a key, in milliseconds; `None` is for ever.
     pub lasts_ms: Option<i64>,
 }
@@ -85,8 +90,8 @@ impl Store {
         self.within(async {
             let mut tx = self.begin().await?;
             sqlx::query(
-                "INSERT INTO keys (id, owner, name, secret_sha256, scopes, rate_per_minute, concurrency, created_at, \
-                 expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                "INSERT INTO keys (id, owner, name, secret_sha256, scopes, rate_per_minute, concurrency, rules, \
+                 created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             )
             .bind(key.id)
             .bind(key.owner)
@@ -95,6 +100,7 @@ impl Store {
             .bind(key.scopes)
             .bind(key.rate_per_minute.map(i64::from))
             .bind(key.concurrency.map(i64::from))
+            .bind(key.rules)
             .bind(now)
             .bind(key.lasts_ms.map(|ms| now.saturating_add(ms)))
             .execute(&mut *tx)

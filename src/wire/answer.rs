@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tureen_engine::{FinishReason, SoupPath};
+use tureen_soup::rules::Breach;
 use tureen_soup::{Pool, Soup};
 use utoipa::ToSchema;
 
@@ -64,6 +65,35 @@ pub struct SoupView {
     /// `gate` or `materialised`.
     #[schema(value_type = String, example = "gate")]
     pub path: &'static str,
+    /// How far it moves from the base: strength · sqrt(wᵀ G w), the norm of its change (of `exact` and `linear`; of other
+    /// methods that of the `exact` soup with its weights).
+    #[schema(value_type = f64)]
+    pub drift: f64,
+    /// What was asked for, when rules do not allow it and this is served instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedView>,
+    /// The rules that what was asked for does not keep.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleView>,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AskedView {
+    /// Weights after normalisation; policies at zero are left out.
+    pub weights: BTreeMap<String, f64>,
+    /// Scale of the whole change.
+    pub strength: f64,
+}
+
+/// A rule that what was asked for does not keep.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RuleView {
+    /// Which kind of rule: stable, for programs.
+    #[schema(value_type = String, example = "weight_above_rule")]
+    pub code: &'static str,
+    /// What was asked for and what is allowed, for people.
+    pub detail: String,
 }
 
 /// One event of a stream. The last one also has `generated_text`, `details` and `soup`.
@@ -90,16 +120,31 @@ pub struct StreamEvent {
 impl SoupView {
     /// Shows `soup`, which was made from `pool` and is served on `path`.
     pub fn new(pool: &Pool, soup: &Soup, path: SoupPath) -> Self {
-        let named = pool.policies().iter().zip(soup.weights());
         Self {
             id: soup.id().to_string(),
             method: soup.method().to_string(),
-            weights: named.filter(|(_, w)| **w != 0.0).map(|(p, w)| (p.id().to_string(), *w)).collect(),
+            weights: weights(pool, soup),
             strength: soup.strength(),
             revision: soup.revision().to_string(),
             path: path_name(path),
+            drift: pool.drift(soup),
+            asked: None,
+            rules: Vec::new(),
         }
     }
+
+    /// Adds what was asked for, if rules changed it.
+    pub fn asked(mut self, pool: &Pool, asked: &Soup, breaches: &[Breach]) -> Self {
+        let view = || AskedView { weights: weights(pool, asked), strength: asked.strength() };
+        self.asked = (!breaches.is_empty()).then(view);
+        self.rules = breaches.iter().map(|b| RuleView { code: b.code(), detail: b.to_string() }).collect();
+        self
+    }
+}
+
+fn weights(pool: &Pool, soup: &Soup) -> BTreeMap<String, f64> {
+    let named = pool.policies().iter().zip(soup.weights());
+    named.filter(|(_, weight)| **weight != 0.0).map(|(policy, weight)| (policy.id().to_string(), *weight)).collect()
 }
 
 /// The word for a path.

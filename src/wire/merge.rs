@@ -18,6 +18,10 @@ pub struct MergeOptionsSchema {
     /// Scales the whole change, 0 to 4.
     #[schema(default = 1.0, minimum = 0.0, maximum = 4.0, required = false)]
     pub strength: f64,
+    /// `none`, or `drift`: scale the strength so that the soup moves as far from the base as its policies do on the
+    /// weighted mean (`exact` and `linear`).
+    #[schema(default = "none", required = false)]
+    pub renormalize: String,
     /// Share of the change that is kept (`ties`, `dare_*`).
     #[schema(default = 0.5, minimum = 0.0, maximum = 1.0, required = false)]
     pub density: f64,

@@ -1,7 +1,7 @@
 //! Profiles on the wire.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use tureen_soup::{MergeOptions, Method, Preference, PreferencePatch};
+use tureen_soup::{MergeOptions, Method, Preference, PreferencePatch, Renormalize};
 use utoipa::ToSchema;
 
 use super::merge::{MergeOptionsSchema, PreferenceSchema};
@@ -56,6 +56,8 @@ struct MergePatch {
     #[serde(deserialize_with = "named")]
     strength: Option<Option<f64>>,
     #[serde(deserialize_with = "named")]
+    renormalize: Option<Option<Renormalize>>,
+    #[serde(deserialize_with = "named")]
     density: Option<Option<f64>>,
     #[serde(deserialize_with = "named")]
     seed: Option<Option<u64>>,
@@ -104,11 +106,12 @@ impl MergePatch {
             patch.map_or(current, |named| named.unwrap_or(default))
         }
         // Without `..`: a new option cannot be forgotten here.
-        let MergeOptions { method, normalize, strength, density, seed } = MergeOptions::default();
+        let MergeOptions { method, normalize, strength, renormalize, density, seed } = MergeOptions::default();
         MergeOptions {
             method: pick(self.method, current.method, method),
             normalize: pick(self.normalize, current.normalize, normalize),
             strength: pick(self.strength, current.strength, strength),
+            renormalize: pick(self.renormalize, current.renormalize, renormalize),
             density: pick(self.density, current.density, density),
             seed: pick(self.seed, current.seed, seed),
         }

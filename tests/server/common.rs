@@ -204,6 +204,7 @@ async fn add_key(store: &Store, scopes: &str, owner: &str) -> String {
         scopes: scopes.to_owned(),
         rate_per_minute: None,
         concurrency: None,
+        rules: None,
         lasts_ms: None,
     };
     store.add_key(new).await.unwrap();

@@ -124,6 +124,7 @@ async fn an_expired_key_is_none() {
         scopes: "generate".to_owned(),
         rate_per_minute: None,
         concurrency: None,
+        rules: None,
         lasts_ms: Some(0),
     };
     server.app.store.as_ref().unwrap().add_key(new).await.unwrap();

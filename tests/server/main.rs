@@ -16,4 +16,5 @@ mod keys;
 mod lifecycle;
 mod pool;
 mod profiles;
+mod rules;
 mod weights;

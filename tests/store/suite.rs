@@ -195,6 +195,7 @@ async fn keys_are_listed_and_revoked(store: &Store) {
         scopes: "generate,admin".to_owned(),
         rate_per_minute: Some(5),
         concurrency: None,
+        rules: None,
         lasts_ms: Some(1000),
     };
     store.add_key(new).await.unwrap();

@@ -26,6 +26,7 @@ mod pool;
 mod preference;
 mod problem;
 pub mod publish;
+pub mod rules;
 mod soup;
 mod unique;
 
@@ -33,7 +34,7 @@ pub use full::FullPolicy;
 pub use identity::{BaseFacts, BaseIdentity};
 pub use lora::{LoraModule, LoraPolicy};
 pub use method::{Method, UnknownMethod};
-pub use options::MergeOptions;
+pub use options::{MergeOptions, Renormalize};
 pub use policy::{Dimension, Policy, PolicyId, PolicyWeights};
 pub use pool::{Pool, PoolOptions, Weights};
 pub use preference::{Preference, PreferenceError, PreferencePatch};

@@ -75,7 +75,7 @@ impl Soup {
         &self.weights
     }
 
-    /// Scale of the whole change.
+    /// Scale of the whole change, renormalised if that was asked for.
     pub fn strength(&self) -> f64 {
         self.options.strength
     }
@@ -112,7 +112,8 @@ fn is_base(weights: &[f64], options: &MergeOptions) -> bool {
 
 fn id(revision: Revision, policies: &[Policy], weights: &[f64], options: &MergeOptions) -> SoupId {
     // Without `..`: a new option cannot be forgotten here.
-    let MergeOptions { method, normalize, strength, density, seed } = options;
+    // Renormalising is over: the strength is the one that acts.
+    let MergeOptions { method, normalize, strength, renormalize: _, density, seed } = options;
     let mut hasher = Hasher::new("tureen soup 1").field(revision.to_string().as_bytes());
     if !is_base(weights, options) {
         hasher = hasher.field(method.to_string().as_bytes()).number(*strength);

@@ -2,7 +2,7 @@
 
 use super::Pool;
 use crate::preference::shown;
-use crate::{MergeOptions, Method, Preference, PreferenceError, Soup};
+use crate::{MergeOptions, Method, Preference, PreferenceError, Renormalize, Soup};
 
 const STRENGTH: std::ops::RangeInclusive<f64> = 0.0..=4.0;
 
@@ -29,7 +29,40 @@ impl Pool {
             weights = summing_to_one(weights, options.normalize)?;
             self.check_method(options.method, &weights)?;
         }
+        let renormalize = options.renormalize;
+        let soup = Soup::new(self.revision, &self.policies, weights, options);
+        match renormalize {
+            Renormalize::None => Ok(soup),
+            Renormalize::Drift => self.renormalized(&soup),
+        }
+    }
+
+    /// `soup` with other weights and another strength. The weights sum to 1, or are all 0.
+    pub(crate) fn soup_of(&self, soup: &Soup, weights: Vec<f64>, strength: f64) -> Result<Soup, PreferenceError> {
+        self.check_method(soup.method(), &weights)?;
+        let options = MergeOptions { strength, renormalize: Renormalize::None, ..soup.options().clone() };
+        let options = checked(&options)?;
         Ok(Soup::new(self.revision, &self.policies, weights, options))
+    }
+
+    /// `soup` with the strength at which its change is as large as its policies' on the weighted mean:
+    /// `strength · Σ w_i ‖D_i‖ / sqrt(wᵀ G w)`. Policies that pull apart cancel each other, and their plain average is
+    /// weaker than any of them; this takes the average of their directions and of their sizes apart.
+    fn renormalized(&self, soup: &Soup) -> Result<Soup, PreferenceError> {
+        if !matches!(soup.method(), Method::Exact | Method::Linear) {
+            return Err(PreferenceError::RenormalizeMethod(soup.method()));
+        }
+        let norms = self.norms();
+        let mean: f64 = soup.active().map(|(index, weight)| weight * norms[index]).sum();
+        let drift = self.drift(soup);
+        if soup.is_base() || mean == 0.0 {
+            return self.soup_of(soup, soup.weights().to_vec(), soup.strength());
+        }
+        let strength = soup.strength() * (soup.strength() * mean / drift);
+        if !STRENGTH.contains(&strength) {
+            return Err(PreferenceError::RenormalizeStrength(strength));
+        }
+        self.soup_of(soup, soup.weights().to_vec(), strength)
     }
 
     fn check_method(&self, method: Method, weights: &[f64]) -> Result<(), PreferenceError> {

@@ -48,6 +48,12 @@ pub enum PreferenceError {
         /// The policy.
         policy: PolicyId,
     },
+    /// Renormalising is for methods whose change has a known norm.
+    #[error("renormalize is for exact and linear, not for {0}")]
+    RenormalizeMethod(Method),
+    /// Policies that nearly cancel would be scaled up beyond every strength; NaN when a norm is not known.
+    #[error("renormalizing takes strength {0}, which is not between 0 and 4")]
+    RenormalizeStrength(f64),
     /// A method that is not built yet.
     #[error("the method {0} is not supported in this version")]
     MethodNotSupported(Method),
@@ -65,6 +71,8 @@ impl PreferenceError {
             Self::InvalidDensity(_) => "invalid_density",
             Self::NeedsTwoPolicies { .. } => "method_needs_two_policies",
             Self::MethodNotForKind { .. } => "method_not_for_kind",
+            Self::RenormalizeMethod(_) => "renormalize_not_for_method",
+            Self::RenormalizeStrength(_) => "renormalize_out_of_range",
             Self::MethodNotSupported(_) => "method_not_supported",
         }
     }

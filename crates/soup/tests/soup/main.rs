@@ -19,5 +19,6 @@ mod preference;
 mod properties;
 mod publish;
 mod resolve;
+mod rules;
 mod tensors;
 mod traps;
