@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use tureen_engine::Engine;
 
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
@@ -28,6 +29,8 @@ pub struct App {
     pub store: Option<Store>,
     /// The profiles in it.
     pub profiles: Option<Arc<Profiles>>,
+    /// What was answered; `None` when `[audit] dir` is empty.
+    pub audit: Option<Arc<Audit>>,
     /// Serving, draining, gone.
     pub lifecycle: Lifecycle,
     /// Held during a reload: one at a time.
@@ -38,7 +41,7 @@ pub struct App {
 
 impl App {
     /// An app around a started engine, for those whom `auth` lets in.
-    pub fn new(engine: Engine, config: Config, store: Option<Store>, auth: Auth) -> Self {
+    pub fn new(engine: Engine, config: Config, store: Option<Store>, auth: Auth, audit: Option<Audit>) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let profiles = store.clone().map(|store| Profiles::new(store, config.store.cached_profiles));
         Self {
@@ -48,6 +51,7 @@ impl App {
             auth: Arc::new(auth),
             profiles: profiles.map(Arc::new),
             store,
+            audit: audit.map(Arc::new),
             lifecycle: Lifecycle::default(),
             reloading: Arc::default(),
             started_at,

@@ -42,6 +42,9 @@ pub enum Command {
     /// Look after the store of profiles and keys.
     #[command(subcommand)]
     Db(Db),
+    /// Check the audit log, and make answers again.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Ask a running server whether it is ready; exit 0 when it is.
     Healthcheck,
     /// Print the OpenAPI document.
@@ -141,7 +144,7 @@ pub struct KeysAdd {
     /// Requests at a time instead of the configured number; 0 is no limit.
     #[arg(long)]
     pub concurrency: Option<u32>,
-    /// TOML file with the keys of [rules] that hold for this key as well as the configured ones.
+    /// TOML file with the keys of the section rules, which hold for this key as well as the configured ones.
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
     /// Days after which it is no key any more.
@@ -157,4 +160,34 @@ pub enum Db {
         /// The new file; it must not exist.
         file: PathBuf,
     },
+}
+
+/// `tureen audit`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Find every record that was edited, removed, moved or cut; exit 65 when there is one.
+    Verify(AuditVerify),
+    /// Generate a recorded answer again and compare every bit of it; exit 65 when it is another one.
+    Replay(AuditReplay),
+}
+
+/// `tureen audit verify`
+#[derive(Debug, Args)]
+pub struct AuditVerify {
+    /// Copy of checkpoint.json that was kept elsewhere: the log must contain it.
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// The first segment, when earlier ones were put elsewhere.
+    #[arg(long, value_name = "NUMBER")]
+    pub from_segment: Option<u32>,
+}
+
+/// `tureen audit replay`
+#[derive(Debug, Args)]
+pub struct AuditReplay {
+    /// The request's id (x-request-id), or # and the number of the record.
+    pub id: String,
+    /// The request's body, its messages as JSON, or the text of its prompt.
+    #[arg(long, value_name = "FILE")]
+    pub prompt_file: PathBuf,
 }

@@ -11,6 +11,9 @@ pub enum Failure {
     /// The configuration, the base or the pool cannot be used (78, `EX_CONFIG`).
     #[error("{0}")]
     Config(String),
+    /// Data is not what it was (65, `EX_DATAERR`).
+    #[error("{0}")]
+    Data(String),
     /// The engine failed (70, `EX_SOFTWARE`).
     #[error("{0}")]
     Engine(String),
@@ -21,6 +24,7 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
+            Self::Data(_) => 65,
             Self::Engine(_) => 70,
             Self::Config(_) => 78,
         }

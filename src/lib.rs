@@ -9,9 +9,11 @@
 //! - [`router`], [`middleware`], [`routes`](router): HTTP; [`extract`] and [`wire`] are what comes in and goes out
 //! - [`submit`], [`live`], [`order`]: one request on its way through the engine
 //! - [`auth`], [`store`], [`profiles`]: who may do what, and what is kept about people
+//! - [`audit`]: what was answered, so that nobody can change it unseen
 //! - [`problem`], [`metrics`], [`telemetry`], [`request_id`]: what the outside learns
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod commands;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tureen_engine::{Event, FinishReason, Generation};
 
+use crate::audit::Pending;
 use crate::metrics::{End, Metrics};
 use crate::problem::ApiError;
 use crate::wire::answer::{Details, SoupView, Token, reason_name};
@@ -52,6 +53,7 @@ pub struct Live {
     text: String,
     index: usize,
     meter: Meter,
+    record: Option<Pending>,
 }
 
 impl Live {
@@ -66,7 +68,13 @@ impl Live {
         let now = Instant::now();
         let meter = Meter { metrics, started: now, last: None, end: End::Abort };
         let generation = Some(generation);
-        Self { generation, soup, deadline: now + timeout, cut, text: String::new(), index: 0, meter }
+        let deadline = now + timeout;
+        Self { generation, soup, deadline, cut, text: String::new(), index: 0, meter, record: None }
+    }
+
+    /// Leaves `record` when it ends.
+    pub fn recorded(self, record: Option<Pending>) -> Self {
+        Self { record, ..self }
     }
 
     /// The soup that serves this.
@@ -86,23 +94,44 @@ impl Live {
         let step = match event {
             Ok(Event::Token { index, id, text, logprob }) => {
                 self.meter.token();
+                if let Some(record) = &mut self.record {
+                    record.token(id, logprob, &text);
+                }
                 self.text.push_str(&text);
                 self.index = index + 1;
                 return Some(Step::Token { index, token: Token { id: Some(id), text, logprob: Some(logprob) } });
             }
             Ok(Event::Finished { reason, prompt_tokens, generated_tokens, seed, text }) => {
+                let finish_reason = reason_name(reason);
+                if let Err(error) = self.leave_record(finish_reason, &text).await {
+                    let step = self.fail(error);
+                    self.generation = None;
+                    return Some(step);
+                }
                 self.meter.finished(reason, prompt_tokens, generated_tokens);
                 self.text.push_str(&text);
-                let finish_reason = reason_name(reason);
                 let details = Details { finish_reason, prompt_tokens, generated_tokens, seed, tokens: None };
                 let whole = std::mem::take(&mut self.text);
                 Step::Finished(Finished { index: self.index, tail: text, text: whole, reason, details })
             }
-            Ok(Event::Failed(error)) => self.fail(crate::submit::generation_error(&error)),
-            Err(error) => self.fail(error),
+            Ok(Event::Failed(error)) => self.broke_off(crate::submit::generation_error(&error)).await,
+            Err(error) => self.broke_off(error).await,
         };
         self.generation = None;
         Some(step)
+    }
+
+    async fn leave_record(&mut self, end: &str, tail: &str) -> Result<(), ApiError> {
+        match self.record.take() {
+            Some(record) => record.end(end, tail).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn broke_off(&mut self, error: ApiError) -> Step {
+        // The first error is the one to tell.
+        let _ = self.leave_record(error.code, "").await;
+        self.fail(error)
     }
 
     fn fail(&mut self, error: ApiError) -> Step {

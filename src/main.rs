@@ -36,6 +36,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Merge(args) => commands::merge::run(&config, args),
         Command::Logits(args) => commands::logits::run(&config, args),
         Command::Keys(command) => commands::keys::run(&config, command),
+        Command::Audit(command) => commands::audit::run(&config, command),
         Command::Db(command) => commands::db::run(&config, &command),
         Command::Healthcheck => commands::healthcheck::run(&config),
         Command::Openapi => commands::openapi::run(),

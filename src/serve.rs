@@ -40,8 +40,14 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     };
     // The last connection may be gone before the grace is over; from here on nothing new may begin.
     app.lifecycle.cut();
-    let engine = app.engine.clone();
-    let stopping = tokio::task::spawn_blocking(move || engine.shutdown());
+    let (engine, audit) = (app.engine.clone(), app.audit.clone());
+    let stopping = tokio::task::spawn_blocking(move || {
+        // Generations that it ends leave their records.
+        engine.shutdown();
+        if let Some(audit) = audit {
+            audit.close();
+        }
+    });
     if tokio::time::timeout(ENGINE_STOP, stopping).await.is_err() {
         tracing::warn!("the engine is still in a step; leaving without it");
     }

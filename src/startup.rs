@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tureen_engine::{Checkpoint, Engine, EngineOptions};
 use tureen_soup::{Pool, PoolError, PoolOptions, Weights};
 
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::config::{self, Config, PoolWeights};
 use crate::exit::Failure;
@@ -100,6 +101,14 @@ pub async fn open_store(config: &Config) -> Result<(Option<Store>, Auth), Failur
         )));
     }
     Ok((store, auth))
+}
+
+/// Opens the audit log, if there is to be one.
+///
+/// # Errors
+/// Exit 78 when it cannot be written, or is not as it was left.
+pub fn open_audit(config: &Config) -> Result<Option<Audit>, Failure> {
+    Audit::open(&config.audit).map_err(Failure::config)
 }
 
 /// Starts the engine.

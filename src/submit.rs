@@ -9,12 +9,14 @@ use tureen_soup::rules::{Breach, RulesError};
 use tureen_soup::{MergeOptions, Preference, PreferenceError};
 
 use crate::app::App;
+use crate::audit::{Audit, Begun, ParametersRecord, Pending, prompt_text};
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::extract::{profiles, unknown_user};
 use crate::live::Live;
 use crate::order::{Order, Sampling, Wish};
 use crate::problem::ApiError;
+use crate::request_id::RequestId;
 use crate::wire::answer::SoupView;
 
 /// `x-soup-id`
@@ -24,15 +26,15 @@ pub const SOUP_ID: HeaderName = HeaderName::from_static("x-soup-id");
 ///
 /// # Errors
 /// 4xx for what the order cannot have, 503 for what we cannot give now.
-pub async fn submit(app: &App, caller: &Caller, order: Order) -> Result<Live, ApiError> {
-    let result = try_submit(app, caller, order).await;
+pub async fn submit(app: &App, caller: &Caller, id: &RequestId, order: Order) -> Result<Live, ApiError> {
+    let result = try_submit(app, caller, id, order).await;
     if let Err(error) = &result {
         app.metrics.refused(error.code);
     }
     result
 }
 
-async fn try_submit(app: &App, caller: &Caller, order: Order) -> Result<Live, ApiError> {
+async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) -> Result<Live, ApiError> {
     if app.lifecycle.is_draining() {
         return Err(ApiError::shutting_down());
     }
@@ -45,17 +47,26 @@ async fn try_submit(app: &App, caller: &Caller, order: Order) -> Result<Live, Ap
     let pool = app.engine.pool();
     let asked = pool.soup(&preference, &merge).map_err(|e| preference_error(&e, field))?;
     let ruled = caller.rules().apply(&pool, asked.clone()).map_err(|e| rules_error(e, field))?;
-    let soup = Arc::new(ruled.soup);
+    let soup = Arc::new(ruled.soup.clone());
     let (prompt, order) = tokenise(app.engine.clone(), order).await?;
-    let params = params(&app.config, app.engine.checkpoint(), prompt.len(), order.sampling)?;
+    let prompt_tokens = prompt.len();
+    let params = params(&app.config, app.engine.checkpoint(), prompt_tokens, order.sampling)?;
+    let parameters = ParametersRecord::from(&params);
     let (client, path) = (turns_of(caller), PathChoice::Auto);
     let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };
     let retry_after_s = app.config.limits.retry_after_s;
     let generation = app.engine.submit(submission).map_err(|e| submit_error(&e, retry_after_s))?;
     let view = SoupView::new(&pool, &soup, generation.path()).asked(&pool, &asked, &ruled.breaches);
+    let begin = |audit: &Arc<Audit>| {
+        let begun = Begun { id, caller, wish: &order.wish, pool: &pool, asked: &asked, ruled: &ruled };
+        let record = begun.record(app, audit.keys(), generation.path(), prompt_tokens, parameters);
+        Pending::begin(audit, record, prompt_text(&order.messages))
+    };
+    let record = app.audit.as_ref().map(begin).transpose()?;
     app.metrics.served_on(generation.path());
     let timeout = app.config.server.request_timeout;
-    Ok(Live::new(generation, view, timeout, app.lifecycle.cut_signal(), app.metrics.clone()))
+    let live = Live::new(generation, view, timeout, app.lifecycle.cut_signal(), app.metrics.clone());
+    Ok(live.recorded(record))
 }
 
 /// As whom the engine lets this caller take turns: however many keys an owner has, they share its turns.

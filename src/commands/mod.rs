@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod audit;
 pub mod check;
 pub mod db;
 pub mod generate;
@@ -9,6 +10,7 @@ pub mod logits;
 pub mod merge;
 pub mod openapi;
 pub mod pull;
+pub mod replay;
 pub mod serve;
 
 use std::sync::Arc;

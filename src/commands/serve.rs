@@ -28,11 +28,12 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::engine)?;
     let (store, auth) = runtime.block_on(startup::open_store(&config))?;
     let (base, pool) = startup::open(&config)?;
+    let audit = startup::open_audit(&config)?;
     let engine = startup::start_engine(&config, base, pool)?;
     let served = runtime.block_on(async {
         let shutdown = signals::shutdown()?;
         announce(address, &engine.pool());
-        serve::serve(listener, App::new(engine, config, store, auth), shutdown).await
+        serve::serve(listener, App::new(engine, config, store, auth, audit), shutdown).await
     });
     runtime.shutdown_timeout(STRAGGLERS);
     served.map_err(Failure::engine)

@@ -95,6 +95,8 @@ pub struct Config {
     pub store: Store,
     /// What preferences may ask for.
     pub rules: Rules,
+    /// What is recorded of each answer.
+    pub audit: Audit,
     /// What one request may ask for.
     pub limits: Limits,
     /// Requests for one soup before it is merged and kept; 0 never merges.
@@ -197,6 +199,35 @@ pub struct Store {
     pub cached_profiles: u64,
     /// How long a change is known by its Idempotency-Key.
     pub idempotency: Duration,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// Folder of the log; `None` keeps none.
+    pub dir: Option<PathBuf>,
+    /// The secret that chains it.
+    pub key: Option<Secret>,
+    /// File that holds the secret.
+    pub key_file: Option<PathBuf>,
+    /// Also record prompts and answers.
+    pub text: bool,
+    /// When records are brought to the disk.
+    pub fsync: Fsync,
+    /// Bytes after which a new segment begins.
+    pub segment_bytes: u64,
+}
+
+/// When records are brought to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// Before the answer ends.
+    Always,
+    /// Every second.
+    Interval,
+    /// When the system does it.
+    Never,
 }
 
 /// Every bound on a request, in one place: meaning and default are in `config.toml`.

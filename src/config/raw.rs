@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use tureen_soup::rules::RulesText;
 
-use super::PoolWeights;
+use super::{Fsync, PoolWeights};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +15,7 @@ pub(super) struct RawConfig {
     pub(super) auth: RawAuth,
     pub(super) store: RawStore,
     pub(super) rules: RulesText,
+    pub(super) audit: RawAudit,
     pub(super) limits: RawLimits,
     pub(super) cache: RawCache,
     pub(super) admin: RawAdmin,
@@ -76,6 +77,17 @@ pub(super) struct RawStore {
     pub(super) timeout_ms: u64,
     pub(super) cached_profiles: u64,
     pub(super) idempotency_hours: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAudit {
+    pub(super) dir: String,
+    pub(super) key: String,
+    pub(super) key_file: String,
+    pub(super) text: bool,
+    pub(super) fsync: Fsync,
+    pub(super) segment: String,
 }
 
 #[derive(Deserialize)]

@@ -1,18 +1,20 @@
 //! From what was typed to what it means. Every raw section is taken apart in full, so a new key cannot be forgotten.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tureen_engine::{Isa, Precision};
 use tureen_soup::rules::{Rules, RulesText};
 
 use super::raw::{
-    RawAdmin, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawLimits, RawLog, RawPool, RawServer, RawStore,
+    RawAdmin, RawAudit, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawLimits, RawLog, RawPool, RawServer,
+    RawStore,
 };
-use super::{Auth, Base, Config, ConfigError, Engine, Limits, Log, Pool, Secret, Server, Store};
+use super::{Audit, Auth, Base, Config, ConfigError, Engine, Limits, Log, Pool, Secret, Server, Store};
 
 pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
-    let RawConfig { server, base, pool, engine, auth, store, rules, limits, cache, admin, log } = raw;
+    let RawConfig { server, base, pool, engine, auth, store, rules, audit, limits, cache, admin, log } = raw;
     let RawCache { promote_after } = cache;
     let RawAdmin { token } = admin;
     Ok(Config {
@@ -23,6 +25,7 @@ pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
         auth: self::auth(auth)?,
         store: self::store(store)?,
         rules: self::rules(rules)?,
+        audit: self::audit(audit)?,
         limits: self::limits(limits)?,
         promote_after,
         admin_token: Secret::new(token),
@@ -117,6 +120,16 @@ fn rules(text: RulesText) -> Result<Rules, ConfigError> {
         reason: e.reason,
     };
     text.try_into().map_err(outside)
+}
+
+fn audit(raw: RawAudit) -> Result<Audit, ConfigError> {
+    let RawAudit { dir, key, key_file, text, fsync, segment } = raw;
+    let path = |text: String| (!text.is_empty()).then(|| PathBuf::from(text));
+    let (key, key_file) = (Secret::new(key), path(key_file));
+    if key.is_some() && key_file.is_some() {
+        return Err(invalid("audit.key_file", "a file", "audit.key is set as well: use one of the two"));
+    }
+    Ok(Audit { dir: path(dir), key, key_file, text, fsync, segment_bytes: bytes("audit.segment", &segment)? })
 }
 
 fn limits(raw: RawLimits) -> Result<Limits, ConfigError> {

@@ -52,7 +52,7 @@ pub(super) async fn chat(
     Valid(request): Valid<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let model = models::resolve(&app, request.model)?;
-    let live = submit(&app, &caller, request.order).await?;
+    let live = submit(&app, &caller, &id, request.order).await?;
     let soup_id = soup_header(live.soup());
     let frame = Frame::new(&id, model, request.logprobs, request.include_usage);
     let response = if request.stream {

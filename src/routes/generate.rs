@@ -56,7 +56,7 @@ pub(super) async fn generate(
     id: RequestId,
     Valid(request): Valid<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    let live = submit(&app, &caller, request.order).await?;
+    let live = submit(&app, &caller, &id, request.order).await?;
     let soup_id = soup_header(live.soup());
     let response = if request.stream {
         stream(live, id, app.config.server.keep_alive).await?.into_response()

@@ -211,7 +211,8 @@ fn wished(
     wish(named, preference, merge)
 }
 
-fn plain((i, message): (usize, OpenAiMessage)) -> Result<ChatMessage, ApiError> {
+/// A message in our own words; `i` is its place in the list.
+pub(crate) fn plain((i, message): (usize, OpenAiMessage)) -> Result<ChatMessage, ApiError> {
     let field = format!("messages[{i}].content");
     let content = match message.content {
         Some(Content::Text(text)) => text,

@@ -87,7 +87,8 @@ impl Server {
         let (store, auth) = startup::open_store(&config).await.unwrap();
         let (base, pool) = startup::open(&config).unwrap();
         let engine = startup::start_engine(&config, base, pool).unwrap();
-        let app = App::new(engine, config, store, auth);
+        let audit = startup::open_audit(&config).unwrap();
+        let app = App::new(engine, config, store, auth, audit);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

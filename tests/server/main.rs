@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod audit;
+mod audit_log;
 mod binary;
 mod chat;
 mod common;

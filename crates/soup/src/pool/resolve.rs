@@ -17,14 +17,7 @@ impl Pool {
     /// See [`PreferenceError`]; nothing is guessed or clamped.
     pub fn soup(&self, preference: &Preference, options: &MergeOptions) -> Result<Soup, PreferenceError> {
         let options = checked(options)?;
-        let mut weights = vec![0.0; self.policies.len()];
-        for (name, weight) in preference.iter() {
-            let index = self.index_of(name).ok_or_else(|| PreferenceError::UnknownPolicy {
-                name: shown(name),
-                known: self.policies.iter().map(|p| p.id().clone()).collect(),
-            })?;
-            weights[index] = weight;
-        }
+        let mut weights = self.in_order(preference)?;
         if !preference.is_empty() {
             weights = summing_to_one(weights, options.normalize)?;
             self.check_method(options.method, &weights)?;
@@ -35,6 +28,30 @@ impl Pool {
             Renormalize::None => Ok(soup),
             Renormalize::Drift => self.renormalized(&soup),
         }
+    }
+
+    /// The soup with exactly these weights and options, as [`Soup::weights`] and [`Soup::options`] told them: nothing is
+    /// scaled, so every bit is kept.
+    ///
+    /// # Errors
+    /// For policies that the pool does not have, and options that cannot be served.
+    pub fn restore(&self, weights: &Preference, options: &MergeOptions) -> Result<Soup, PreferenceError> {
+        let options = checked(options)?;
+        let weights = self.in_order(weights)?;
+        self.check_method(options.method, &weights)?;
+        Ok(Soup::new(self.revision, &self.policies, weights, options))
+    }
+
+    fn in_order(&self, preference: &Preference) -> Result<Vec<f64>, PreferenceError> {
+        let mut weights = vec![0.0; self.policies.len()];
+        for (name, weight) in preference.iter() {
+            let index = self.index_of(name).ok_or_else(|| PreferenceError::UnknownPolicy {
+                name: shown(name),
+                known: self.policies.iter().map(|p| p.id().clone()).collect(),
+            })?;
+            weights[index] = weight;
+        }
+        Ok(weights)
     }
 
     /// `soup` with other weights and another strength. The weights sum to 1, or are all 0.
@@ -67,8 +84,9 @@ impl Pool {
 
     fn check_method(&self, method: Method, weights: &[f64]) -> Result<(), PreferenceError> {
         let active = || self.policies.iter().zip(weights).filter(|(_, weight)| **weight > 0.0).map(|(p, _)| p);
-        if method == Method::Slerp && active().count() != 2 {
-            return Err(PreferenceError::NeedsTwoPolicies { method, given: active().count() });
+        let count = active().count();
+        if method == Method::Slerp && count != 2 && count > 0 {
+            return Err(PreferenceError::NeedsTwoPolicies { method, given: count });
         }
         match active().find(|policy| method.works_on_factors() && policy.lora().is_none()) {
             Some(policy) => Err(PreferenceError::MethodNotForKind { method, policy: policy.id().clone() }),
