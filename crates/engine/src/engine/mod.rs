@@ -1,5 +1,6 @@
 //! The engine's face: submissions in, generations out.
 
+mod score;
 mod serving;
 mod start;
 mod stats;
@@ -26,6 +27,7 @@ use crate::sampling::{Sampler, SamplingParams, StopWatch, TextStream};
 use crate::scheduler::{Admitted, Command, LogitsJob, Place, Sequence, Served};
 use crate::soups::{Heat, Merger, SoupCache, State};
 use crate::stats::Counters;
+pub use score::Text;
 use start::check_base;
 
 /// What to generate.
@@ -120,10 +122,7 @@ impl Engine {
         let sampler = Sampler::new(params, &prompt, inner.model.config().vocab_size);
         let eos = inner.eos.clone();
         let admitted = Admitted { prompt, client, served, prefix, cache, sampler, stops, eos, teller, place };
-        inner.commands.try_send(Command::Submit(Box::new(Sequence::new(admitted)))).map_err(|e| match e {
-            TrySendError::Full(_) => SubmitError::QueueFull,
-            TrySendError::Disconnected(_) => SubmitError::ShuttingDown,
-        })?;
+        inner.commands.try_send(Command::Submit(Box::new(Sequence::new(admitted)))).map_err(not_sent)?;
         Ok(Generation::new(path, listener, text, inner.commands.clone()))
     }
 
@@ -195,6 +194,13 @@ impl Engine {
     #[cfg(test)]
     pub(crate) fn inject_panic(&self) {
         self.0.commands.send(Command::Panic).expect("the scheduler runs");
+    }
+}
+
+fn not_sent(error: TrySendError<Command>) -> SubmitError {
+    match error {
+        TrySendError::Full(_) => SubmitError::QueueFull,
+        TrySendError::Disconnected(_) => SubmitError::ShuttingDown,
     }
 }
 

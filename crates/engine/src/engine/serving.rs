@@ -56,7 +56,7 @@ impl Inner {
     }
 
     /// Refuses what would not fit if it were alone.
-    fn fits(&self, bytes: u64) -> Result<u64, SubmitError> {
+    pub(super) fn fits(&self, bytes: u64) -> Result<u64, SubmitError> {
         if bytes <= self.budget.limit() { Ok(bytes) } else { Err(self.out_of_memory(bytes)) }
     }
 

@@ -7,6 +7,7 @@ mod logits;
 mod plan;
 mod queue;
 mod room;
+mod score;
 mod sequence;
 mod served;
 mod share;
@@ -22,6 +23,7 @@ use std::time::Instant;
 use tureen_kernels::{Compute, Likelihood};
 
 pub(crate) use logits::LogitsJob;
+pub(crate) use score::{ScoreJob, Scored};
 pub(crate) use sequence::{Admitted, Place, Sequence};
 pub(crate) use served::{Merged, Served};
 
@@ -38,11 +40,13 @@ use plan::Plan;
 const DRAFTED_ROWS: usize = 16;
 
 use queue::Queue;
+use score::Scoring;
 
 /// What other threads ask of the scheduler.
 pub(crate) enum Command {
     Submit(Box<Sequence>),
     Logits(Box<LogitsJob>),
+    Score(Box<ScoreJob>),
     /// Something changed: a merge is done, memory came back, or a client left.
     Wake,
     Shutdown,
@@ -71,6 +75,8 @@ pub(crate) struct Scheduler {
     queue: Queue,
     /// Ordered by arrival.
     running: Vec<Sequence>,
+    /// Texts to score, a piece after each step.
+    scoring: Scoring,
     plan: Plan,
     scratch: Scratch,
     likelihoods: Vec<Likelihood>,
@@ -88,6 +94,7 @@ impl Scheduler {
             commands,
             queue: Queue::default(),
             running,
+            scoring: Scoring::default(),
             plan: Plan::default(),
             scratch,
             likelihoods: Vec::new(),
@@ -102,12 +109,16 @@ impl Scheduler {
         loop {
             self.let_go();
             self.admit();
-            let command = if self.running.is_empty() { self.rest() } else { Ok(self.commands.try_recv().ok()) };
+            let idle = self.running.is_empty() && self.scoring.is_empty();
+            let command = if idle { self.rest() } else { Ok(self.commands.try_recv().ok()) };
             match command {
                 Err(RecvError) => return,
                 Ok(Some(Command::Shutdown)) => return self.shut_down(),
                 Ok(Some(command)) => self.take(command),
-                Ok(None) => self.step(),
+                Ok(None) => {
+                    self.step();
+                    self.scoring.step(&self.setup, &mut self.scratch, &mut self.likelihoods);
+                }
             }
         }
     }
@@ -127,6 +138,7 @@ impl Scheduler {
         match command {
             Command::Submit(sequence) => self.queue.enter(*sequence, &self.running),
             Command::Logits(job) => job.run(&self.setup),
+            Command::Score(job) => self.scoring.enter(*job),
             Command::Wake | Command::Shutdown => {}
             #[cfg(test)]
             Command::Panic => self.panic_next = true,
@@ -137,6 +149,7 @@ impl Scheduler {
     fn let_go(&mut self) {
         self.running.retain(|sequence| !sequence.is_abandoned());
         self.queue.retain(|sequence| !sequence.is_abandoned());
+        self.scoring.let_go();
     }
 
     fn count_running(&self) {
@@ -212,11 +225,13 @@ impl Scheduler {
     fn shut_down(mut self) {
         let all = self.running.drain(..).chain(self.queue.drain());
         all.for_each(|mut sequence| sequence.fail(GenerationError::ShuttingDown));
+        self.scoring.drain().for_each(|job| job.refuse(GenerationError::ShuttingDown));
         // What was sent after the shutdown gets an answer too.
         for command in self.commands.try_iter() {
             match command {
                 Command::Submit(mut sequence) => sequence.fail(GenerationError::ShuttingDown),
                 Command::Logits(job) => job.refuse(GenerationError::ShuttingDown),
+                Command::Score(job) => job.refuse(GenerationError::ShuttingDown),
                 _ => {}
             }
         }

@@ -15,5 +15,6 @@ mod prefix;
 mod promotion;
 mod reload;
 mod room;
+mod score;
 mod soups;
 mod speculation;
