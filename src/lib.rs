@@ -7,7 +7,7 @@
 //! - [`pull`], [`startup`], [`export`]: getting and opening the base and the pool, writing a merged model
 //! - [`serve`], [`housekeeping`], [`lifecycle`], [`signals`]: from listening to gone
 //! - [`router`], [`middleware`], [`routes`](router): HTTP; [`extract`] and [`wire`] are what comes in and goes out
-//! - [`submit`], [`live`], [`order`]: one request on its way through the engine
+//! - [`submit`], [`live`], [`order`], [`explain`]: one request on its way through the engine
 //! - [`auth`], [`store`], [`profiles`]: who may do what, and what is kept about people
 //! - [`audit`]: what was answered, so that nobody can change it unseen
 //! - [`problem`], [`metrics`], [`telemetry`], [`request_id`]: what the outside learns
@@ -19,6 +19,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod exit;
+pub mod explain;
 pub mod export;
 pub mod extract;
 pub mod housekeeping;

@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tureen_engine::{Event, FinishReason, Generation};
 
 use crate::audit::Pending;
+use crate::explain::Explain;
 use crate::metrics::{End, Metrics};
 use crate::problem::ApiError;
 use crate::wire::answer::{Details, SoupView, Token, reason_name};
+use crate::wire::explanation::Explanation;
 
 /// What happened next.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Finished {
     pub reason: FinishReason,
     /// Counts and seed.
     pub details: Details,
+    /// Which policy wanted it, if that was asked.
+    pub explanation: Option<Explanation>,
 }
 
 /// Owns the generation: dropping this frees its row, its memory and its place in the queue.
@@ -54,6 +58,7 @@ pub struct Live {
     index: usize,
     meter: Meter,
     record: Option<Pending>,
+    explain: Option<Explain>,
 }
 
 impl Live {
@@ -69,12 +74,17 @@ impl Live {
         let meter = Meter { metrics, started: now, last: None, end: End::Abort };
         let generation = Some(generation);
         let deadline = now + timeout;
-        Self { generation, soup, deadline, cut, text: String::new(), index: 0, meter, record: None }
+        Self { generation, soup, deadline, cut, text: String::new(), index: 0, meter, record: None, explain: None }
     }
 
     /// Leaves `record` when it ends.
     pub fn recorded(self, record: Option<Pending>) -> Self {
         Self { record, ..self }
+    }
+
+    /// Is explained when it is whole.
+    pub fn explained(self, explain: Option<Explain>) -> Self {
+        Self { explain, ..self }
     }
 
     /// The soup that serves this.
@@ -97,6 +107,9 @@ impl Live {
                 if let Some(record) = &mut self.record {
                     record.token(id, logprob, &text);
                 }
+                if let Some(explain) = &mut self.explain {
+                    explain.token(id, &text, logprob);
+                }
                 self.text.push_str(&text);
                 self.index = index + 1;
                 return Some(Step::Token { index, token: Token { id: Some(id), text, logprob: Some(logprob) } });
@@ -111,14 +124,28 @@ impl Live {
                 self.meter.finished(reason, prompt_tokens, generated_tokens);
                 self.text.push_str(&text);
                 let details = Details { finish_reason, prompt_tokens, generated_tokens, seed, tokens: None };
+                // Its row is free for others while it is explained.
+                self.generation = None;
+                let explanation = self.explanation().await;
                 let whole = std::mem::take(&mut self.text);
-                Step::Finished(Finished { index: self.index, tail: text, text: whole, reason, details })
+                Step::Finished(Finished { index: self.index, tail: text, text: whole, reason, details, explanation })
             }
             Ok(Event::Failed(error)) => self.broke_off(crate::submit::generation_error(&error)).await,
             Err(error) => self.broke_off(error).await,
         };
         self.generation = None;
         Some(step)
+    }
+
+    /// Within the time of the answer.
+    async fn explanation(&mut self) -> Option<Explanation> {
+        let explain = self.explain.take()?;
+        Some(tokio::select! {
+            biased;
+            () = self.cut.cancelled() => Explanation::unavailable("shutting_down"),
+            () = tokio::time::sleep_until(self.deadline) => Explanation::unavailable("deadline_exceeded"),
+            explanation = explain.finish() => explanation,
+        })
     }
 
     async fn leave_record(&mut self, end: &str, tail: &str) -> Result<(), ApiError> {

@@ -14,6 +14,8 @@ pub struct Order {
     pub wish: Wish,
     /// How to choose tokens.
     pub sampling: Sampling,
+    /// Whether to tell which policy wanted the answer.
+    pub explain: bool,
 }
 
 /// A preference, or where to find it.

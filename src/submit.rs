@@ -6,12 +6,13 @@ use std::sync::Arc;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use tureen_engine::{Checkpoint, Engine, GenerationError, PathChoice, SamplingParams, Submission, SubmitError};
 use tureen_soup::rules::{Breach, RulesError};
-use tureen_soup::{MergeOptions, Preference, PreferenceError};
+use tureen_soup::{MergeOptions, Pool, Preference, PreferenceError};
 
 use crate::app::App;
 use crate::audit::{Audit, Begun, ParametersRecord, Pending, prompt_text};
 use crate::auth::Caller;
 use crate::config::Config;
+use crate::explain::Explain;
 use crate::extract::{profiles, unknown_user};
 use crate::live::Live;
 use crate::order::{Order, Sampling, Wish};
@@ -52,6 +53,7 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     let prompt_tokens = prompt.len();
     let params = params(&app.config, app.engine.checkpoint(), prompt_tokens, order.sampling)?;
     let parameters = ParametersRecord::from(&params);
+    let explain = order.explain.then(|| explain(app, &pool, &prompt, &params)).transpose()?;
     let (client, path) = (turns_of(caller), PathChoice::Auto);
     let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };
     let retry_after_s = app.config.limits.retry_after_s;
@@ -66,7 +68,22 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     app.metrics.served_on(generation.path());
     let timeout = app.config.server.request_timeout;
     let live = Live::new(generation, view, timeout, app.lifecycle.cut_signal(), app.metrics.clone());
-    Ok(live.recorded(record))
+    Ok(live.recorded(record).explained(explain))
+}
+
+/// Will explain an answer, unless that could cost more than it may.
+fn explain(app: &App, pool: &Arc<Pool>, prompt: &[u32], params: &SamplingParams) -> Result<Explain, ApiError> {
+    let most = app.config.limits.max_explain_tokens;
+    let each = prompt.len() + params.max_new_tokens;
+    let (rows, tokens) = (pool.policies().len() + 1, (pool.policies().len() + 1).saturating_mul(each));
+    if tokens > most {
+        let detail = format!(
+            "prompt and answer are up to {each} tokens, read {rows} times: over {most} (limits.max_explain_tokens); ask \
+             for fewer new tokens"
+        );
+        return Err(ApiError::invalid("explain_too_large", "explain", detail));
+    }
+    Ok(Explain::new(app.engine.clone(), pool.clone(), prompt.to_vec()))
 }
 
 /// As whom the engine lets this caller take turns: however many keys an owner has, they share its turns.

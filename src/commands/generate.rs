@@ -34,6 +34,7 @@ pub fn run(config: &Config, args: Generate) -> Result<(), Failure> {
             seed: args.seed,
             ..Sampling::default()
         },
+        explain: false,
     };
     let prompt = submit::prompt_tokens(&engine, &order).map_err(|e| Failure::Usage(e.detail))?;
     let params: SamplingParams = submit::params(config, engine.checkpoint(), prompt.len(), order.sampling)

@@ -114,7 +114,7 @@ fn again(
     let path = if record.path == "materialised" { PathChoice::Materialised } else { PathChoice::Gate };
     let engine = startup::start_engine(&config, base, pool.clone())?;
     let wish = Wish::Inline { preference: Preference::default(), merge: MergeOptions::default() };
-    let order = Order { messages, wish, sampling: Sampling::default() };
+    let order = Order { messages, wish, sampling: Sampling::default(), explain: false };
     let prompt = submit::prompt_tokens(&engine, &order).map_err(|e| Failure::Usage(e.detail))?;
     let (mut text, mut fingerprint) = (String::new(), keys.begin_fingerprint());
     if record.answer.tokens > 0 {

@@ -247,6 +247,8 @@ pub struct Limits {
     pub max_stop_sequences: usize,
     /// Entries of `logit_bias`.
     pub max_logit_bias: usize,
+    /// Tokens read to explain one answer, over all policies.
+    pub max_explain_tokens: usize,
     /// Requests waiting for a place in the batch.
     pub max_waiting: usize,
     /// Seconds a refused client is told to wait.

@@ -101,6 +101,7 @@ pub(super) struct RawLimits {
     pub(super) max_stop_sequences: usize,
     pub(super) max_logit_bias: usize,
     pub(super) max_waiting: usize,
+    pub(super) max_explain_tokens: usize,
     pub(super) retry_after_s: u64,
 }
 

@@ -142,6 +142,7 @@ fn limits(raw: RawLimits) -> Result<Limits, ConfigError> {
         max_stop_sequences,
         max_logit_bias,
         max_waiting,
+        max_explain_tokens,
         retry_after_s,
     } = raw;
     Ok(Limits {
@@ -153,6 +154,7 @@ fn limits(raw: RawLimits) -> Result<Limits, ConfigError> {
         max_stop_sequences: within("limits.max_stop_sequences", max_stop_sequences, 0, 1024)?,
         max_logit_bias: within("limits.max_logit_bias", max_logit_bias, 0, 1 << 20)?,
         max_waiting: within("limits.max_waiting", max_waiting, 1, 1 << 20)?,
+        max_explain_tokens,
         retry_after_s,
     })
 }

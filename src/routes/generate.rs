@@ -72,10 +72,10 @@ async fn whole(mut live: Live, id: RequestId, logprobs: bool) -> Result<Json<Gen
         match live.next().await {
             Some(Step::Token { token, .. }) if logprobs => tokens.push(token),
             Some(Step::Token { .. }) => {}
-            Some(Step::Finished(Finished { text, mut details, .. })) => {
+            Some(Step::Finished(Finished { text, mut details, explanation, .. })) => {
                 details.tokens = logprobs.then_some(tokens);
                 let (soup, request_id) = (live.soup().clone(), id.as_str().to_owned());
-                return Ok(Json(GenerateResponse { generated_text: text, details, soup, request_id }));
+                return Ok(Json(GenerateResponse { generated_text: text, details, soup, request_id, explanation }));
             }
             Some(Step::Failed(error)) => return Err(error),
             None => return Err(ApiError::of_status(axum::http::StatusCode::INTERNAL_SERVER_ERROR)),
@@ -107,16 +107,15 @@ async fn stream(
 
 fn event(step: Step, live: &Live, id: &RequestId) -> Event {
     let event = match step {
-        Step::Token { index, token } => {
-            StreamEvent { index, token, generated_text: None, details: None, soup: None, request_id: None }
-        }
-        Step::Finished(Finished { index, tail, text, details, .. }) => StreamEvent {
+        Step::Token { index, token } => StreamEvent { index, token, ..StreamEvent::default() },
+        Step::Finished(Finished { index, tail, text, details, explanation, .. }) => StreamEvent {
             index,
             token: Token { id: None, text: tail, logprob: None },
             generated_text: Some(text),
             details: Some(details),
             soup: Some(live.soup().clone()),
             request_id: Some(id.as_str().to_owned()),
+            explanation,
         },
         Step::Failed(error) => {
             return Event::default().event("error").data(error.body(Shape::Problem, id.as_str()).to_string());

@@ -8,6 +8,8 @@ use tureen_soup::rules::Breach;
 use tureen_soup::{Pool, Soup};
 use utoipa::ToSchema;
 
+use super::explanation::Explanation;
+
 /// A whole answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GenerateResponse {
@@ -19,6 +21,9 @@ pub struct GenerateResponse {
     pub soup: SoupView,
     /// The id of this request, as in `x-request-id`.
     pub request_id: String,
+    /// Which policy wanted it, when `explain` was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// How an answer came to be.
@@ -39,7 +44,7 @@ pub struct Details {
 }
 
 /// One generated token.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct Token {
     /// Its id; null for the rest of the text that the last event may carry.
     pub id: Option<u32>,
@@ -97,7 +102,7 @@ pub struct RuleView {
 }
 
 /// One event of a stream. The last one also has `generated_text`, `details` and `soup`.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct StreamEvent {
     /// Counts from 0.
     pub index: usize,
@@ -115,6 +120,9 @@ pub struct StreamEvent {
     /// In the last event alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// In the last event alone, when `explain` was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 impl SoupView {

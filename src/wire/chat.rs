@@ -159,7 +159,12 @@ impl Validate for ChatRequest {
             ..Parameters::default()
         };
         Ok(ChatOrder {
-            order: Order { messages: checked(messages, limits)?, wish, sampling: parameters.sampling("", limits)? },
+            order: Order {
+                messages: checked(messages, limits)?,
+                wish,
+                sampling: parameters.sampling("", limits)?,
+                explain: false,
+            },
             model: self.model,
             stream: self.stream.unwrap_or(false),
             include_usage: self.stream_options.and_then(|o| o.include_usage).unwrap_or(false),

@@ -39,7 +39,7 @@ pub struct GenerateRequest {
     /// Answer with an event stream.
     #[serde(default)]
     pub stream: bool,
-    /// Tell which policy wanted each token. Not in this version: refused with `not_supported`.
+    /// Tell which policy wanted each token: costs about one more reading of prompt and answer for each policy.
     #[serde(default)]
     pub explain: bool,
 }
@@ -69,9 +69,6 @@ impl Validate for GenerateRequest {
     type Valid = GenerateOrder;
 
     fn validate(self, limits: &Limits) -> Result<GenerateOrder, ApiError> {
-        if self.explain {
-            return Err(ApiError::not_supported("explain", "explain is not in this version; send false"));
-        }
         let messages = conversation(self.inputs, self.messages, limits)?;
         let mut parameters = self.parameters.unwrap_or_default();
         let wish = match parameters.merged_adapters.take() {
@@ -87,7 +84,11 @@ impl Validate for GenerateRequest {
         };
         let logprobs = parameters.logprobs.unwrap_or(false);
         let sampling = parameters.sampling("parameters.", limits)?;
-        Ok(GenerateOrder { order: Order { messages, wish, sampling }, stream: self.stream, logprobs })
+        Ok(GenerateOrder {
+            order: Order { messages, wish, sampling, explain: self.explain },
+            stream: self.stream,
+            logprobs,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod chat;
 pub mod completion;
+pub mod explanation;
 pub mod generate;
 pub mod lorax;
 pub mod merge;

@@ -158,7 +158,6 @@ async fn what_cannot_be_used_is_422_and_named() {
         (json!({"inputs": "a", "parameters": {"logit_bias": {"999999": 1}}}), "invalid_field", Some("logit_bias")),
         (json!({"inputs": "a", "stream": "yes"}), "invalid_field", Some("stream")),
         (json!({"inputs": "a", "user": "u 1"}), "invalid_user", Some("user")),
-        (json!({"inputs": "a", "explain": true}), "not_supported", Some("explain")),
         (json!({"inputs": "a", "merge": {"method": "magic"}}), "invalid_field", Some("merge.method")),
         (json!({"inputs": "a", "merge": {"nonsense": 1}}), "invalid_field", Some("merge.nonsense")),
         (

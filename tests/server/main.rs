@@ -11,6 +11,7 @@ mod chat;
 mod common;
 mod config;
 mod crash;
+mod explain;
 mod fixture;
 mod generate;
 mod http;
