@@ -9,6 +9,7 @@ use tureen_engine::Engine;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::learning::Recent;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::profiles::Profiles;
@@ -29,6 +30,8 @@ pub struct App {
     pub store: Option<Store>,
     /// The profiles in it.
     pub profiles: Option<Arc<Profiles>>,
+    /// Answers that feedback can name.
+    pub recent: Arc<Recent>,
     /// What was answered; `None` when `[audit] dir` is empty.
     pub audit: Option<Arc<Audit>>,
     /// Serving, draining, gone.
@@ -46,12 +49,13 @@ impl App {
         let profiles = store.clone().map(|store| Profiles::new(store, config.store.cached_profiles));
         Self {
             engine,
-            config: Arc::new(config),
             metrics: Arc::default(),
             auth: Arc::new(auth),
             profiles: profiles.map(Arc::new),
             store,
+            recent: Arc::new(Recent::new(config.learning.recent_bytes)),
             audit: audit.map(Arc::new),
+            config: Arc::new(config),
             lifecycle: Lifecycle::default(),
             reloading: Arc::default(),
             started_at,

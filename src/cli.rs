@@ -45,6 +45,8 @@ pub enum Command {
     /// Check the audit log, and make answers again.
     #[command(subcommand)]
     Audit(Audit),
+    /// Show on made-up people how soon choices tell a preference.
+    Simulate(Simulate),
     /// Ask a running server whether it is ready; exit 0 when it is.
     Healthcheck,
     /// Print the OpenAPI document.
@@ -190,4 +192,18 @@ pub struct AuditReplay {
     /// The request's body, its messages as JSON, or the text of its prompt.
     #[arg(long, value_name = "FILE")]
     pub prompt_file: PathBuf,
+}
+
+/// `tureen simulate`
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// How many people.
+    #[arg(long, default_value_t = 200)]
+    pub users: usize,
+    /// How many policies.
+    #[arg(long, default_value_t = 4)]
+    pub policies: usize,
+    /// Of the random numbers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }

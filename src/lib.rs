@@ -10,6 +10,7 @@
 //! - [`submit`], [`live`], [`order`], [`explain`]: one request on its way through the engine
 //! - [`auth`], [`store`], [`profiles`]: who may do what, and what is kept about people
 //! - [`audit`]: what was answered, so that nobody can change it unseen
+//! - [`learning`]: what users prefer, from what they choose
 //! - [`problem`], [`metrics`], [`telemetry`], [`request_id`]: what the outside learns
 
 pub mod app;
@@ -23,6 +24,7 @@ pub mod explain;
 pub mod export;
 pub mod extract;
 pub mod housekeeping;
+pub mod learning;
 pub mod lifecycle;
 pub mod live;
 pub mod metrics;

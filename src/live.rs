@@ -10,6 +10,7 @@ use tureen_engine::{Event, FinishReason, Generation};
 
 use crate::audit::Pending;
 use crate::explain::Explain;
+use crate::learning::Keeping;
 use crate::metrics::{End, Metrics};
 use crate::problem::ApiError;
 use crate::wire::answer::{Details, SoupView, Token, reason_name};
@@ -59,6 +60,7 @@ pub struct Live {
     meter: Meter,
     record: Option<Pending>,
     explain: Option<Explain>,
+    keep: Option<Keeping>,
 }
 
 impl Live {
@@ -74,7 +76,18 @@ impl Live {
         let meter = Meter { metrics, started: now, last: None, end: End::Abort };
         let generation = Some(generation);
         let deadline = now + timeout;
-        Self { generation, soup, deadline, cut, text: String::new(), index: 0, meter, record: None, explain: None }
+        Self {
+            generation,
+            soup,
+            deadline,
+            cut,
+            text: String::new(),
+            index: 0,
+            meter,
+            record: None,
+            explain: None,
+            keep: None,
+        }
     }
 
     /// Leaves `record` when it ends.
@@ -85,6 +98,11 @@ impl Live {
     /// Is explained when it is whole.
     pub fn explained(self, explain: Option<Explain>) -> Self {
         Self { explain, ..self }
+    }
+
+    /// Is kept when it is whole, so that feedback can name it.
+    pub fn kept(self, keep: Option<Keeping>) -> Self {
+        Self { keep, ..self }
     }
 
     /// The soup that serves this.
@@ -107,6 +125,9 @@ impl Live {
                 if let Some(record) = &mut self.record {
                     record.token(id, logprob, &text);
                 }
+                if let Some(keep) = &mut self.keep {
+                    keep.token(id);
+                }
                 if let Some(explain) = &mut self.explain {
                     explain.token(id, &text, logprob);
                 }
@@ -124,6 +145,9 @@ impl Live {
                 self.meter.finished(reason, prompt_tokens, generated_tokens);
                 self.text.push_str(&text);
                 let details = Details { finish_reason, prompt_tokens, generated_tokens, seed, tokens: None };
+                if let Some(keep) = self.keep.take() {
+                    keep.finish();
+                }
                 // Its row is free for others while it is explained.
                 self.generation = None;
                 let explanation = self.explanation().await;

@@ -37,6 +37,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Logits(args) => commands::logits::run(&config, args),
         Command::Keys(command) => commands::keys::run(&config, command),
         Command::Audit(command) => commands::audit::run(&config, command),
+        Command::Simulate(args) => commands::simulate::run(&config, &args),
         Command::Db(command) => commands::db::run(&config, &command),
         Command::Healthcheck => commands::healthcheck::run(&config),
         Command::Openapi => commands::openapi::run(),

@@ -14,6 +14,7 @@ use crate::auth::Caller;
 use crate::config::Config;
 use crate::explain::Explain;
 use crate::extract::{profiles, unknown_user};
+use crate::learning::Keeping;
 use crate::live::Live;
 use crate::order::{Order, Sampling, Wish};
 use crate::problem::ApiError;
@@ -53,6 +54,10 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     let prompt_tokens = prompt.len();
     let params = params(&app.config, app.engine.checkpoint(), prompt_tokens, order.sampling)?;
     let parameters = ParametersRecord::from(&params);
+    let keep = app
+        .profiles
+        .as_ref()
+        .map(|_| Keeping::new(app.recent.clone(), caller.owner().clone(), id.as_str(), prompt.clone()));
     let explain = order.explain.then(|| explain(app, &pool, &prompt, &params)).transpose()?;
     let (client, path) = (turns_of(caller), PathChoice::Auto);
     let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };
@@ -68,7 +73,7 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     app.metrics.served_on(generation.path());
     let timeout = app.config.server.request_timeout;
     let live = Live::new(generation, view, timeout, app.lifecycle.cut_signal(), app.metrics.clone());
-    Ok(live.recorded(record).explained(explain))
+    Ok(live.recorded(record).explained(explain).kept(keep))
 }
 
 /// Will explain an answer, unless that could cost more than it may.

@@ -28,6 +28,7 @@ pub fn access(method: &Method, route: &str) -> Access {
         ("GET", "/users/{id}/profile" | "/users/{id}/export") => Access::Scope(Scope::ProfilesRead),
         ("PUT" | "PATCH" | "DELETE", "/users/{id}/profile") => Access::Scope(Scope::ProfilesWrite),
         ("DELETE", "/users/{id}") => Access::Scope(Scope::ProfilesWrite),
+        ("POST", "/users/{id}/feedback") | ("GET", "/users/{id}/next-question") => Access::Scope(Scope::Feedback),
         ("GET", "/metrics") => Access::Scope(Scope::Metrics),
         _ => Access::Scope(Scope::Admin),
     }

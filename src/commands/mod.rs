@@ -12,6 +12,7 @@ pub mod openapi;
 pub mod pull;
 pub mod replay;
 pub mod serve;
+pub mod simulate;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tureen_engine::{Isa, Precision};
+use tureen_soup::learn;
 use tureen_soup::rules::Rules;
 
 pub use layers::DEFAULTS;
@@ -97,6 +98,8 @@ pub struct Config {
     pub rules: Rules,
     /// What is recorded of each answer.
     pub audit: Audit,
+    /// How preferences are learned.
+    pub learning: Learning,
     /// What one request may ask for.
     pub limits: Limits,
     /// Requests for one soup before it is merged and kept; 0 never merges.
@@ -216,6 +219,15 @@ pub struct Audit {
     pub fsync: Fsync,
     /// Bytes after which a new segment begins.
     pub segment_bytes: u64,
+}
+
+/// `[learning]`
+#[derive(Debug, Clone)]
+pub struct Learning {
+    /// How choices are read.
+    pub model: learn::Learning,
+    /// Bytes of answers that feedback can name by request id.
+    pub recent_bytes: u64,
 }
 
 /// When records are brought to the disk.

@@ -16,6 +16,7 @@ pub(super) struct RawConfig {
     pub(super) store: RawStore,
     pub(super) rules: RulesText,
     pub(super) audit: RawAudit,
+    pub(super) learning: RawLearning,
     pub(super) limits: RawLimits,
     pub(super) cache: RawCache,
     pub(super) admin: RawAdmin,
@@ -88,6 +89,15 @@ pub(super) struct RawAudit {
     pub(super) text: bool,
     pub(super) fsync: Fsync,
     pub(super) segment: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLearning {
+    pub(super) sharpness: f64,
+    pub(super) prior: f64,
+    pub(super) memory: f64,
+    pub(super) recent: String,
 }
 
 #[derive(Deserialize)]

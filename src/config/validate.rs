@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tureen_engine::{Isa, Precision};
+use tureen_soup::learn;
 use tureen_soup::rules::{Rules, RulesText};
 
 use super::raw::{
-    RawAdmin, RawAudit, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawLimits, RawLog, RawPool, RawServer,
-    RawStore,
+    RawAdmin, RawAudit, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawLearning, RawLimits, RawLog, RawPool,
+    RawServer, RawStore,
 };
-use super::{Audit, Auth, Base, Config, ConfigError, Engine, Limits, Log, Pool, Secret, Server, Store};
+use super::{Audit, Auth, Base, Config, ConfigError, Engine, Learning, Limits, Log, Pool, Secret, Server, Store};
 
 pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
-    let RawConfig { server, base, pool, engine, auth, store, rules, audit, limits, cache, admin, log } = raw;
+    let RawConfig { server, base, pool, engine, auth, store, rules, audit, learning, limits, cache, admin, log } = raw;
     let RawCache { promote_after } = cache;
     let RawAdmin { token } = admin;
     Ok(Config {
@@ -26,6 +27,7 @@ pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
         store: self::store(store)?,
         rules: self::rules(rules)?,
         audit: self::audit(audit)?,
+        learning: self::learning(learning)?,
         limits: self::limits(limits)?,
         promote_after,
         admin_token: Secret::new(token),
@@ -130,6 +132,22 @@ fn audit(raw: RawAudit) -> Result<Audit, ConfigError> {
         return Err(invalid("audit.key_file", "a file", "audit.key is set as well: use one of the two"));
     }
     Ok(Audit { dir: path(dir), key, key_file, text, fsync, segment_bytes: bytes("audit.segment", &segment)? })
+}
+
+fn learning(raw: RawLearning) -> Result<Learning, ConfigError> {
+    let RawLearning { sharpness, prior, memory, recent } = raw;
+    let within = |key, value: f64, most: f64| {
+        if value >= 1e-3 && value <= most {
+            return Ok(value);
+        }
+        Err(invalid(key, value.to_string(), &format!("must be from 0.001 to {most}")))
+    };
+    let model = learn::Learning {
+        sharpness: within("learning.sharpness", sharpness, 100.0)?,
+        prior: within("learning.prior", prior, 10.0)?,
+        memory: within("learning.memory", memory, 1.0)?,
+    };
+    Ok(Learning { model, recent_bytes: bytes("learning.recent", &recent)? })
 }
 
 fn limits(raw: RawLimits) -> Result<Limits, ConfigError> {

@@ -54,6 +54,8 @@ pub(crate) fn documented() -> OpenApiRouter<App> {
         .routes(routes!(users::list::list_users))
         .routes(routes!(users::erase::erase_user))
         .routes(routes!(users::export::export_user))
+        .routes(routes!(users::feedback::feedback))
+        .routes(routes!(users::question::question))
         .routes(routes!(reload::reload))
         .routes(routes!(livez::livez))
         .routes(routes!(readyz::readyz))

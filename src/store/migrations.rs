@@ -5,8 +5,16 @@ use sqlx::{AnyConnection, SqlSafeStr};
 
 use super::{Kind, StoreError};
 
-const SQLITE: [&str; 2] = [include_str!("migrations/1_sqlite.sql"), include_str!("migrations/2_sqlite.sql")];
-const POSTGRES: [&str; 2] = [include_str!("migrations/1_postgres.sql"), include_str!("migrations/2_postgres.sql")];
+const SQLITE: [&str; 3] = [
+    include_str!("migrations/1_sqlite.sql"),
+    include_str!("migrations/2_sqlite.sql"),
+    include_str!("migrations/3_sqlite.sql"),
+];
+const POSTGRES: [&str; 3] = [
+    include_str!("migrations/1_postgres.sql"),
+    include_str!("migrations/2_postgres.sql"),
+    include_str!("migrations/3_postgres.sql"),
+];
 
 /// Runs what is missing, each file in a transaction. Refuses a database that a newer version wrote.
 pub(super) async fn run(kind: Kind, connection: &mut AnyConnection) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row};
+use tureen_soup::learn::Taste;
 use tureen_soup::{MergeOptions, Preference};
 
 use super::StoreError;
@@ -43,6 +44,8 @@ pub struct Draft {
     pub preference: Preference,
     /// How policies are mixed for it.
     pub merge: MergeOptions,
+    /// What their choices told, of which the preference is the likeliest.
+    pub learned: Option<Taste>,
 }
 
 /// A stored profile.
@@ -63,6 +66,8 @@ pub struct Profile {
 pub(super) struct ProfileRow {
     pub(super) preference: String,
     pub(super) merge: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) learned: Option<String>,
     pub(super) etag: String,
     pub(super) created_at: i64,
     pub(super) updated_at: i64,
@@ -73,6 +78,7 @@ impl FromRow<'_, AnyRow> for ProfileRow {
         Ok(Self {
             preference: row.try_get("preference")?,
             merge: row.try_get("merge")?,
+            learned: row.try_get("learned")?,
             etag: row.try_get("etag")?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
@@ -84,10 +90,12 @@ impl TryFrom<ProfileRow> for Profile {
     type Error = StoreError;
 
     fn try_from(row: ProfileRow) -> Result<Self, StoreError> {
-        let ProfileRow { preference, merge, etag, created_at, updated_at } = row;
+        let ProfileRow { preference, merge, learned, etag, created_at, updated_at } = row;
         let preference = preference.parse().map_err(|_| StoreError::Row("a preference is none".into()))?;
         let merge = serde_json::from_str(&merge).map_err(|e| StoreError::Row(format!("merge options: {e}")))?;
-        Ok(Self { draft: Draft { preference, merge }, etag, created_at, updated_at })
+        let learned = learned.map(|text| serde_json::from_str(&text)).transpose();
+        let learned = learned.map_err(|e| StoreError::Row(format!("what was learned: {e}")))?;
+        Ok(Self { draft: Draft { preference, merge, learned }, etag, created_at, updated_at })
     }
 }
 
@@ -96,6 +104,11 @@ impl From<&Profile> for ProfileRow {
         Self {
             preference: profile.draft.preference.to_string(),
             merge: serde_json::to_string(&profile.draft.merge).expect("numbers and words are always JSON"),
+            learned: profile
+                .draft
+                .learned
+                .as_ref()
+                .map(|taste| serde_json::to_string(taste).expect("numbers and names are always JSON")),
             etag: profile.etag.clone(),
             created_at: profile.created_at,
             updated_at: profile.updated_at,

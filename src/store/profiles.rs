@@ -73,7 +73,7 @@ pub(super) async fn read(
     user: &UserId,
 ) -> Result<Option<Profile>, StoreError> {
     let query = sqlx::query_as(
-        "SELECT preference, merge, etag, created_at, updated_at FROM profiles WHERE owner = $1 AND user_id = $2",
+        "SELECT preference, merge, learned, etag, created_at, updated_at FROM profiles WHERE owner = $1 AND user_id = $2",
     );
     let row: Option<ProfileRow> = query.bind(owner).bind(user.as_str()).fetch_optional(on).await?;
     row.map(Profile::try_from).transpose()
@@ -97,21 +97,23 @@ pub(super) async fn swap(
             let profile = successor(None, draft);
             let row = ProfileRow::from(&profile);
             let query = sqlx::query(
-                "INSERT INTO profiles (owner, user_id, preference, merge, etag, created_at, updated_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (owner, user_id) DO NOTHING",
+                "INSERT INTO profiles (owner, user_id, preference, merge, etag, created_at, updated_at, learned) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (owner, user_id) DO NOTHING",
             );
             let query = query.bind(owner).bind(user.as_str()).bind(row.preference).bind(row.merge).bind(row.etag);
-            let done = query.bind(row.created_at).bind(row.updated_at).execute(&mut **tx).await?;
+            let query = query.bind(row.created_at).bind(row.updated_at).bind(row.learned);
+            let done = query.execute(&mut **tx).await?;
             Ok((done.rows_affected() == 1).then_some(Outcome::Created(profile)))
         }
         (Some(current), Edit::Put(draft)) => {
             let profile = successor(Some(current), draft);
             let row = ProfileRow::from(&profile);
             let query = sqlx::query(
-                "UPDATE profiles SET preference = $1, merge = $2, etag = $3, updated_at = $4 \
-                 WHERE owner = $5 AND user_id = $6 AND etag = $7",
+                "UPDATE profiles SET preference = $1, merge = $2, etag = $3, updated_at = $4, learned = $5 \
+                 WHERE owner = $6 AND user_id = $7 AND etag = $8",
             );
-            let query = query.bind(row.preference).bind(row.merge).bind(row.etag).bind(row.updated_at);
+            let query =
+                query.bind(row.preference).bind(row.merge).bind(row.etag).bind(row.updated_at).bind(row.learned);
             let done = query.bind(owner).bind(user.as_str()).bind(&current.etag).execute(&mut **tx).await?;
             Ok((done.rows_affected() == 1).then_some(Outcome::Updated(profile)))
         }

@@ -109,7 +109,8 @@ pub(super) fn wish(
     }
 }
 
-fn conversation(
+/// `inputs` as one message of a user, or `messages`.
+pub(super) fn conversation(
     inputs: Option<String>,
     messages: Option<Vec<ChatMessage>>,
     limits: &Limits,

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod chat;
 pub mod completion;
 pub mod explanation;
+pub mod feedback;
 pub mod generate;
 pub mod lorax;
 pub mod merge;

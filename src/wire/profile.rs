@@ -1,6 +1,9 @@
 //! Profiles on the wire.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
+use tureen_soup::learn::Taste;
 use tureen_soup::{MergeOptions, Method, Preference, PreferencePatch, Renormalize};
 use utoipa::ToSchema;
 
@@ -27,7 +30,7 @@ impl Validate for PutProfile {
     type Valid = Draft;
 
     fn validate(self, _: &Limits) -> Result<Draft, ApiError> {
-        Ok(Draft { preference: self.preference, merge: self.merge.unwrap_or_default() })
+        Ok(Draft { preference: self.preference, merge: self.merge.unwrap_or_default(), learned: None })
     }
 }
 
@@ -96,7 +99,9 @@ impl PatchProfile {
             Some(None) => MergeOptions::default(),
             Some(Some(patch)) => patch.apply(&current.merge),
         };
-        Ok(Draft { preference, merge })
+        // What was learned stands as long as the preference that it led to.
+        let learned = current.learned.clone().filter(|_| preference == current.preference);
+        Ok(Draft { preference, merge, learned })
     }
 }
 
@@ -129,6 +134,9 @@ pub struct ProfileView {
     /// How policies are mixed for the user.
     #[schema(value_type = MergeOptionsSchema)]
     pub merge: MergeOptions,
+    /// What the user's choices told; the preference is the likeliest that explains them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedView>,
     /// Names this state of the profile; also in the header `ETag`, in quotes.
     pub etag: String,
     /// Unix time of its creation, in milliseconds.
@@ -145,10 +153,28 @@ impl ProfileView {
             user: user.as_str().to_owned(),
             preference: draft.preference,
             merge: draft.merge,
+            learned: draft.learned.as_ref().map(LearnedView::new),
             etag,
             created_at_ms: created_at,
             updated_at_ms: updated_at,
         }
+    }
+}
+
+/// What a user's choices told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LearnedView {
+    /// Choices, ratings and edits learned from.
+    pub choices: u64,
+    /// Standard deviation of each policy's weight: how sure it is.
+    pub deviations: BTreeMap<String, f64>,
+}
+
+impl LearnedView {
+    /// Shows `taste`.
+    pub fn new(taste: &Taste) -> Self {
+        let deviations = taste.policies().iter().cloned().zip(taste.deviations()).collect();
+        Self { choices: taste.choices(), deviations }
     }
 }
 

@@ -16,6 +16,7 @@ mod fixture;
 mod generate;
 mod http;
 mod keys;
+mod learning;
 mod lifecycle;
 mod pool;
 mod profiles;

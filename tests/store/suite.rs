@@ -25,7 +25,7 @@ pub(crate) fn user(name: &str) -> UserId {
 }
 
 fn draft(preference: &str) -> Draft {
-    Draft { preference: preference.parse().unwrap(), merge: MergeOptions::default() }
+    Draft { preference: preference.parse().unwrap(), merge: MergeOptions::default(), learned: None }
 }
 
 fn change<'a>(owner: &'a str, user: &'a UserId, client_key: Option<&'a str>, what: &str) -> Change<'a> {

@@ -13,6 +13,7 @@ mod file;
 mod full;
 mod hash;
 mod identity;
+pub mod learn;
 mod limits;
 mod lora;
 mod manifest;

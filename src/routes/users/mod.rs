@@ -2,4 +2,6 @@
 
 pub(super) mod erase;
 pub(super) mod export;
+pub(super) mod feedback;
 pub(super) mod list;
+pub(super) mod question;

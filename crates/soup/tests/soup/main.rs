@@ -10,6 +10,7 @@ mod files;
 mod fixture;
 mod full;
 mod gram;
+mod learn;
 mod manifest;
 mod methods;
 mod oracle;
