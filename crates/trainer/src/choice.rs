@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Result as TensorResult;
-
 use crate::error::TrainError;
 use crate::metrics::StepMetrics;
 
@@ -36,7 +34,10 @@ pub fn near_target(run: &Path, metrics: &[StepMetrics], target: f64) -> Result<P
 ///
 /// # Errors
 /// What `kl_of` fails with.
-pub fn factor_near_target(target: f64, mut kl_of: impl FnMut(f64) -> TensorResult<f64>) -> TensorResult<f64> {
+pub fn factor_near_target(
+    target: f64,
+    mut kl_of: impl FnMut(f64) -> Result<f64, TrainError>,
+) -> Result<f64, TrainError> {
     for part in (2..=FACTORS).rev() {
         let factor = f64::from(part) / f64::from(FACTORS);
         if kl_of(factor)? <= (1.0 + SLACK) * target {

@@ -48,6 +48,9 @@ pub enum TrainError {
         /// What it was.
         what: &'static str,
     },
+    /// The engine gave no answer.
+    #[error("generating an answer: {0}")]
+    Generation(String),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -1,12 +1,12 @@
 //! Scores on prompts that are never trained on.
 
-use candle_core::Result;
 use serde::{Deserialize, Serialize};
-use tureen_engine::Checkpoint;
 
-use crate::model::{Base, Delta, Sampling, generate};
+use crate::error::TrainError;
+use crate::generator::{Generator, Order, PooledSoup, Sampling, answer_seed};
+use crate::model::Base;
 use crate::ops::to_vec;
-use crate::prompts::{Prompt, shared_prefix};
+use crate::prompts::Prompt;
 use crate::reward::{Answer, GateOptions, Rule, Text, flesch_kincaid_grade, friendliness};
 use crate::rollout::base_nll;
 use crate::sequence::score;
@@ -56,33 +56,35 @@ pub struct HeldoutOptions {
     pub gate: GateOptions,
 }
 
-/// Answers `prompts` under base + `delta` and scores the answers with every rule.
+/// Has `soup` answer `prompts` and scores the answers with every rule.
 ///
 /// # Errors
-/// Prompts longer than the model's tables.
+/// Prompts longer than the model's tables, or an engine that fails.
 pub fn evaluate(
     base: &Base,
-    checkpoint: &Checkpoint,
-    delta: Option<&Delta>,
+    generator: &Generator,
+    soup: &PooledSoup,
     prompts: &[Prompt],
     options: &HeldoutOptions,
-) -> Result<HeldoutScores> {
+) -> Result<HeldoutScores, TrainError> {
+    let &HeldoutOptions { max_new_tokens, kl_tokens, seed, ref gate } = options;
+    let order = |(row, prompt): (usize, &Prompt)| Order {
+        prompt: prompt.tokens.clone(),
+        soup: soup.clone(),
+        sampling: Sampling::plain(max_new_tokens, answer_seed(&[seed, row as u64])),
+    };
+    let all = generator.answer(&prompts.iter().enumerate().map(order).collect::<Vec<_>>())?;
     let mut sums = [0.0; 8];
     let mut answers = Vec::with_capacity(prompts.len());
-    for (group, prompts) in prompts.chunks(16).enumerate() {
-        let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
-        let stream = 16 * group as u64;
-        let &HeldoutOptions { max_new_tokens, kl_tokens, seed, ref gate } = options;
-        let eos = &checkpoint.config().eos_token_ids;
-        let sampling = Sampling { max_new_tokens, eos, seed, stream };
-        let responses = generate(base, delta, &tokens, shared_prefix(&tokens), sampling)?;
-        let pairs: Vec<_> = tokens.iter().zip(&responses).map(|(p, r)| (p.as_slice(), r.tokens.as_slice())).collect();
+    for (prompts, responses) in prompts.chunks(16).zip(all.chunks(16)) {
+        let pairs = prompts.iter().zip(responses).map(|(p, r)| (p.tokens.as_slice(), r.tokens.as_slice()));
+        let pairs: Vec<_> = pairs.collect();
         let log_probs: Vec<f64> = to_vec(&score(base, None, &pairs)?.log_probs)?.into_iter().map(f64::from).collect();
         let mut rest = log_probs.as_slice();
-        for (prompt, response) in prompts.iter().zip(&responses) {
+        for (prompt, response) in prompts.iter().zip(responses) {
             let (own, others) = rest.split_at(response.tokens.len());
             rest = others;
-            let text = checkpoint.tokenizer().decode(&response.tokens);
+            let text = generator.checkpoint().tokenizer().decode(&response.tokens);
             let nll = base_nll(own);
             let answer = Answer { prompt: &prompt.text, text: &text, ended: response.ended, base_nll: nll };
             let elementary = Rule::Elementary.score(answer, gate);

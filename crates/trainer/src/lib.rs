@@ -8,6 +8,7 @@ pub mod choice;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod generator;
 pub mod heldout;
 pub mod metrics;
 pub mod model;

@@ -58,6 +58,9 @@ pub struct StepMetrics {
     /// Largest |ratio - 1| of the first minibatch: rounding alone.
     #[serde(rename = "ppo/policy/first_ratio_deviation")]
     pub first_ratio_deviation: f64,
+    /// Largest |log p - log p| of a sampled token between the engine and the trainer's forward, in nats: rounding alone.
+    #[serde(rename = "ppo/rollout/log_prob_deviation", default)]
+    pub rollout_deviation: f64,
     /// Share of clipped values.
     #[serde(rename = "ppo/val/clipfrac")]
     pub value_clip_fraction: f64,

@@ -1,6 +1,7 @@
 //! A PPO run from its first step, or its last checkpoint, to its end.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::SeedableRng;
@@ -11,10 +12,11 @@ use tureen_engine::Checkpoint;
 
 use crate::config::Config;
 use crate::error::TrainError;
+use crate::generator::{FreshPool, Generator, Order, PooledSoup, Sampling, answer_seed};
 use crate::metrics::{MetricsLog, StepMetrics};
-use crate::model::{Base, LoraAdapter, Sampling, generate, load_base};
+use crate::model::{Base, LoraAdapter, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
-use crate::prompts::{Prompt, Split, prepare, read, shared_prefix};
+use crate::prompts::{Prompt, Split, prepare, read};
 use crate::reward::{Reward, RewardSum};
 use crate::rollout::{Sample, judge};
 use crate::state::{Progress, load, save};
@@ -27,7 +29,10 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 /// A run: the frozen base, what learns, and where it stands.
 pub struct Session {
     config: Config,
-    checkpoint: Checkpoint,
+    checkpoint: Arc<Checkpoint>,
+    /// What samples: the serving engine over the policy as it stands.
+    generator: Generator,
+    policy: FreshPool,
     base: Base,
     prompts: Vec<Prompt>,
     adapter: LoraAdapter,
@@ -67,11 +72,13 @@ impl Session {
         reward: impl FnOnce(&Base, &Checkpoint) -> Result<Box<dyn Reward>, TrainError>,
     ) -> Result<Self, TrainError> {
         let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
+        let checkpoint = Arc::new(checkpoint);
         let train = read(config.prompts.train.as_deref(), Split::Train)?;
         let longest = config.prompts.max_prompt_tokens + config.generation.output_max_length;
         let base = load_base(&checkpoint, longest)?;
         let reward = reward(&base, &checkpoint)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
+        let generator = Generator::start(checkpoint.clone(), base.geometry().positions)?;
         let adapter = LoraAdapter::init(base.geometry(), config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
         let value_head = ValueHead::zero(base.geometry().hidden)?;
         let variables = adapter.variables().into_iter().chain(value_head.variables()).map(|(_, var)| var).collect();
@@ -86,6 +93,7 @@ impl Session {
         };
         let out = config.run.out.clone();
         std::fs::create_dir_all(&out).map_err(TrainError::io(&out))?;
+        let policy = FreshPool::new(&out.join("rollout"), checkpoint.base_facts().identity());
         let mut session = Self {
             fingerprint: fingerprint(&config, checkpoint.sha256())?,
             log: None,
@@ -94,6 +102,8 @@ impl Session {
             seconds: 0.0,
             config,
             checkpoint,
+            generator,
+            policy,
             base,
             prompts,
             adapter,
@@ -118,6 +128,19 @@ impl Session {
     /// The checkpoint of the base.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// The engine that samples.
+    pub fn generator(&self) -> &Generator {
+        &self.generator
+    }
+
+    /// The policy as it is now, its update times `factor`, for the engine.
+    ///
+    /// # Errors
+    /// Factors that are not finite, or a run's folder that cannot be written.
+    pub fn policy(&self, factor: f64) -> Result<PooledSoup, TrainError> {
+        self.policy.soup(&self.adapter, factor)
     }
 
     /// The frozen base.
@@ -217,7 +240,7 @@ impl Session {
         self.moments.update(&scores);
         let normalised: Vec<f64> = scores.iter().map(|&score| self.moments.normalise(score)).collect();
         let old_values: candle_core::Result<Vec<_>> =
-            samples.iter().map(|sample| self.value_head.values(&sample.response.hidden)).collect();
+            samples.iter().map(|sample| self.value_head.values(&sample.hidden)).collect();
         let beta = self.kl.beta();
         let targets = Targets::of(&samples, &normalised, old_values?, beta, &self.config.ppo);
         let mut learner =
@@ -243,24 +266,23 @@ impl Session {
 
     fn rollout(&self, step: u64) -> Result<Vec<Sample>, TrainError> {
         let ppo = &self.config.ppo;
-        let prompts: Vec<Prompt> = batch(step, ppo.batch_size, self.prompts.len(), ppo.seed)
-            .into_iter()
-            .map(|index| self.prompts[index].clone())
-            .collect();
-        let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let generation = &self.config.generation;
         let span = generation.output_max_length - generation.output_min_length + 1;
-        let sampling = Sampling {
-            // Every length comes up equally often, in an order that needs no state.
-            max_new_tokens: generation.output_min_length + (step as usize * 7) % span,
-            eos: &self.checkpoint.config().eos_token_ids,
-            seed: ppo.seed,
-            stream: step * ppo.batch_size as u64,
-        };
-        let prefix = shared_prefix(&tokens);
-        let responses = generate(&self.base, Some(&self.adapter.detached()), &tokens, prefix, sampling)?;
+        // Every length comes up equally often, in an order that needs no state.
+        let max_new_tokens = generation.output_min_length + (step as usize * 7) % span;
+        let soup = self.policy(1.0)?;
+        let mut prompts = Vec::with_capacity(ppo.batch_size);
+        let mut orders = Vec::with_capacity(ppo.batch_size);
+        for (row, index) in batch(step, ppo.batch_size, self.prompts.len(), ppo.seed).into_iter().enumerate() {
+            let prompt = self.prompts[index].clone();
+            let sampling = Sampling::plain(max_new_tokens, answer_seed(&[ppo.seed, step, row as u64]));
+            orders.push(Order { prompt: prompt.tokens.clone(), soup: soup.clone(), sampling });
+            prompts.push(prompt);
+        }
+        let responses = self.generator.answer(&orders)?;
         let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
-        Ok(judge(&self.base, self.reward.as_ref(), decode, prompts, responses)?)
+        let answered = prompts.into_iter().zip(responses).collect();
+        Ok(judge(&self.base, &self.adapter.detached(), self.reward.as_ref(), decode, answered)?)
     }
 }
 
@@ -297,7 +319,7 @@ fn summary(samples: &[Sample], updates: &Updates) -> StepMetrics {
         step: 0,
         kl: mean(&Sample::kl),
         kl_coef: 0.0,
-        entropy: mean(&|sample| -sample.log_probs().iter().sum::<f64>()),
+        entropy: mean(&|sample| -sample.log_probs.iter().sum::<f64>()),
         scores,
         scores_std: mean(&|sample| (sample.scored.score - scores).powi(2)).sqrt(),
         measure: mean(&|sample| sample.scored.measure),
@@ -309,6 +331,7 @@ fn summary(samples: &[Sample], updates: &Updates) -> StepMetrics {
         approx_kl: updates.mean(|outcome| outcome.approx_kl),
         policy_kl: updates.mean(|outcome| outcome.policy_kl),
         first_ratio_deviation: updates.outcomes.first().map_or(0.0, |outcome| outcome.ratio_deviation),
+        rollout_deviation: samples.iter().map(Sample::engine_deviation).fold(0.0, f64::max),
         value_clip_fraction: updates.mean(|outcome| outcome.value_clip_fraction),
         grad_norm: updates.grad_norms.iter().sum::<f64>() / updates.grad_norms.len().max(1) as f64,
         early_stop: updates.stopped_early,

@@ -33,7 +33,7 @@ impl Targets {
     ) -> Self {
         let (mut advantages, mut returns) = (Vec::new(), Vec::new());
         for ((sample, score), values) in samples.iter().zip(scores).zip(&old_values) {
-            let apart = sample.log_probs().into_iter().zip(&sample.ref_log_probs);
+            let apart = sample.log_probs.iter().zip(&sample.ref_log_probs);
             let mut rewards: Vec<f64> = apart.map(|(log_prob, reference)| -beta * (log_prob - reference)).collect();
             if let Some(last) = rewards.last_mut() {
                 *last += score;
@@ -113,7 +113,7 @@ impl Learner<'_> {
         let scores = score(self.base, Some(&self.adapter.tracked()), &pairs)?;
         let values = self.value_head.forward(&scores.hidden)?;
         let gather = |of: &[Vec<f64>]| -> Vec<f64> { rows.iter().flat_map(|&row| of[row].iter().copied()).collect() };
-        let old_log_probs: Vec<f64> = rows.iter().flat_map(|&row| samples[row].log_probs()).collect();
+        let old_log_probs: Vec<f64> = rows.iter().flat_map(|&row| samples[row].log_probs.clone()).collect();
         let outcome = ppo_loss(
             Minibatch {
                 log_probs: &widen(&scores.log_probs)?,

@@ -108,6 +108,8 @@ fn the_first_ratio_of_every_step_is_one() {
     for _ in 0..3 {
         let metrics = session.step().unwrap();
         assert!(metrics.first_ratio_deviation < 1e-4, "{}", metrics.first_ratio_deviation);
+        // The engine sampled from the policy as it is: another one's log-probabilities would be far off.
+        assert!(metrics.rollout_deviation < 1e-4, "{}", metrics.rollout_deviation);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `evaluate`: held-out scores of the base and of soups of two policies.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -8,8 +9,9 @@ use tureen_engine::Checkpoint;
 use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 
 use crate::error::TrainError;
+use crate::generator::{Generator, PooledSoup};
 use crate::heldout::{HeldoutOptions, HeldoutScores, evaluate as score};
-use crate::model::{Delta, load_base};
+use crate::model::load_base;
 use crate::prompts::{Split, prepare, read};
 use crate::reward::GateOptions;
 use crate::state::write_atomically;
@@ -66,18 +68,20 @@ pub fn evaluate(args: EvaluateArgs) -> Result<(), TrainError> {
     let checkpoint = Checkpoint::open(&base).map_err(|error| TrainError::Base(error.to_string()))?;
     let pool = Pool::open(&pool, &PoolOptions::default()).map_err(|error| invalid(&error))?;
     pool.check_base(&checkpoint.base_facts()).map_err(|error| invalid(&error))?;
+    let (pool, checkpoint) = (Arc::new(pool), Arc::new(checkpoint));
     let prompts = prepare(&checkpoint, read(prompts.as_deref(), Split::Heldout)?, max_prompt_tokens)?;
     let base = load_base(&checkpoint, max_prompt_tokens + max_new_tokens)?;
+    let generator = Generator::start(checkpoint, base.geometry().positions)?;
     let options = HeldoutOptions { max_new_tokens, kl_tokens: KL_TOKENS, seed: 7, gate: GateOptions::default() };
-    let mut rows = vec![Row { soup: "base".into(), scores: score(&base, &checkpoint, None, &prompts, &options)? }];
+    let mut rows =
+        vec![Row { soup: "base".into(), scores: score(&base, &generator, &generator.base()?, &prompts, &options)? }];
     for weight in WEIGHTS {
         let pairs = [(policies[0].clone(), weight), (policies[1].clone(), 1.0 - weight)];
         let preference = Preference::from_pairs(pairs).map_err(|error| invalid(&error))?;
-        let soup = pool.soup(&preference, &MergeOptions::default()).map_err(|error| invalid(&error))?;
-        let delta = Delta::soup(&pool, &soup, base.geometry())?;
+        let soup = PooledSoup::new(&pool, &preference, &MergeOptions::default())?;
         rows.push(Row {
             soup: format!("{}={weight}, {}={}", policies[0], policies[1], 1.0 - weight),
-            scores: score(&base, &checkpoint, Some(&delta), &prompts, &options)?,
+            scores: score(&base, &generator, &soup, &prompts, &options)?,
         });
     }
     let table = markdown(&rows, &name, prompts.len(), max_new_tokens);

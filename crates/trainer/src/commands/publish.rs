@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use tureen_soup::adapter::{Precision, write};
@@ -12,8 +13,8 @@ use crate::Session;
 use crate::choice::{factor_near_target, near_target};
 use crate::config::Config;
 use crate::error::TrainError;
+use crate::generator::PooledSoup;
 use crate::heldout::{HeldoutOptions, evaluate};
-use crate::model::Delta;
 use crate::prompts::{Split, prepare, read};
 use crate::report::{Report, card};
 use crate::state::write_atomically;
@@ -70,8 +71,8 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
     let prompts = prepare(session.checkpoint(), prompts, config.prompts.max_prompt_tokens)?;
     let shorter = HeldoutOptions { max_new_tokens: options.kl_tokens, ..options.clone() };
     let factor = factor_near_target(config.ppo.target, |factor| {
-        let delta = session.adapter().detached().pulled(factor);
-        Ok(evaluate(session.base(), session.checkpoint(), Some(&delta), &prompts, &shorter)?.kl)
+        let pulled = session.policy(factor)?;
+        Ok(evaluate(session.base(), session.generator(), &pulled, &prompts, &shorter)?.kl)
     })?;
     session.adapter().pull(factor)?;
     let policy = &config.policy;
@@ -96,10 +97,10 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
     plot::draw(&metrics, &folder)?;
     let opened = Pool::open(&pool, &PoolOptions::default()).map_err(|error| invalid(&error))?;
     let only = Preference::from_pairs([(policy.id.clone(), 1.0)]).map_err(|error| invalid(&error))?;
-    let soup = opened.soup(&only, &MergeOptions::default()).map_err(|error| invalid(&error))?;
-    let delta = Delta::soup(&opened, &soup, session.base().geometry())?;
-    let before = evaluate(session.base(), session.checkpoint(), None, &prompts, &options)?;
-    let after = evaluate(session.base(), session.checkpoint(), Some(&delta), &prompts, &options)?;
+    let soup = PooledSoup::new(&Arc::new(opened), &only, &MergeOptions::default())?;
+    let generator = session.generator();
+    let before = evaluate(session.base(), generator, &generator.base()?, &prompts, &options)?;
+    let after = evaluate(session.base(), generator, &soup, &prompts, &options)?;
     let report = Report {
         config: session.config(),
         base: &base.name,

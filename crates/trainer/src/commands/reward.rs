@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,9 +14,10 @@ use tureen_engine::Checkpoint;
 
 use crate::config::{LoraOptions, ModelOptions};
 use crate::error::TrainError;
-use crate::model::{Base, Sampling, generate, load_base};
+use crate::generator::{Generator, Order, Sampling, answer_seed};
+use crate::model::{Base, load_base};
 use crate::pairs::{self, Pair};
-use crate::prompts::{chat_tokens, shared_prefix};
+use crate::prompts::chat_tokens;
 use crate::reward_model::{Accuracy, RewardModel, Shape, TrainingOptions, accuracy, sequence, train as train_on};
 use crate::state::write_atomically;
 
@@ -140,6 +142,7 @@ type Sequences = Vec<[Vec<u32>; 2]>;
 pub fn reward(args: RewardArgs) -> Result<(), TrainError> {
     let config = RewardConfig::read(&args.config)?;
     let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
+    let checkpoint = Arc::new(checkpoint);
     let longest = config.pairs.max_length + config.normalise.max_new_tokens;
     let base = load_base(&checkpoint, longest)?;
     let all = pairs::read(&config.pairs.file)?;
@@ -224,7 +227,7 @@ fn sequences(checkpoint: &Checkpoint, pairs: &[&Pair], longest: usize) -> Result
 
 /// The base's answers to prompts of the pairs, as sequences.
 fn own_answers(
-    checkpoint: &Checkpoint,
+    checkpoint: &Arc<Checkpoint>,
     base: &Base,
     pairs: &[Pair],
     config: &RewardConfig,
@@ -240,12 +243,14 @@ fn own_answers(
             break;
         }
     }
-    let eos = &checkpoint.config().eos_token_ids;
-    let mut rows = Vec::with_capacity(prompts.len());
-    for (group, prompts) in prompts.chunks(16).enumerate() {
-        let sampling = Sampling { max_new_tokens, eos, seed: config.training.seed, stream: 16 * group as u64 };
-        let responses = generate(base, None, prompts, shared_prefix(prompts), sampling)?;
-        rows.extend(prompts.iter().zip(responses).map(|(prompt, r)| sequence(eos, prompt, &r.tokens)));
-    }
-    Ok(rows)
+    let generator = Generator::start(checkpoint.clone(), base.geometry().positions)?;
+    let soup = generator.base()?;
+    let order = |(row, prompt): (usize, &Vec<u32>)| Order {
+        prompt: prompt.clone(),
+        soup: soup.clone(),
+        sampling: Sampling::plain(max_new_tokens, answer_seed(&[config.training.seed, row as u64])),
+    };
+    let responses = generator.answer(&prompts.iter().enumerate().map(order).collect::<Vec<_>>())?;
+    let ends = &checkpoint.config().eos_token_ids;
+    Ok(prompts.iter().zip(responses).map(|(prompt, r)| sequence(ends, prompt, &r.tokens)).collect())
 }

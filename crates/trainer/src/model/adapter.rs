@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use tureen_soup::adapter::Adapter;
-use tureen_soup::{LoraModule, PolicyWeights, Pool, Soup};
 
 use super::Geometry;
 use crate::ops::to_vec;
@@ -21,11 +20,6 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// The same update times `factor`: 0 is the base, 1 this update.
-    pub fn pulled(self, factor: f64) -> Self {
-        Self { scale: self.scale * factor, ..self }
-    }
-
     pub(crate) fn apply_q(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
         self.apply(2 * layer, x)
     }
@@ -38,43 +32,6 @@ impl Delta {
         let (a, b) = &self.pairs[index];
         (x.matmul(&a.t()?)? * self.scale)?.matmul(&b.t()?)
     }
-
-    /// The exact soup `sum_i w_i scale_i B_i A_i` of `pool`: ranks are laid side by side, weights, scales and the soup's
-    /// strength go into B.
-    ///
-    /// # Errors
-    /// Policies that are full-weight, or that touch other modules than q_proj and v_proj.
-    pub fn soup(pool: &Pool, soup: &Soup, geometry: &Geometry) -> Result<Self> {
-        let mut parts = Vec::new();
-        for (policy, weight) in pool.policies().iter().zip(soup.weights()) {
-            match policy.weights() {
-                PolicyWeights::Lora(lora) => parts.push((weight * soup.strength(), lora.modules())),
-                PolicyWeights::Full(_) => bail!("{}: the trainer mixes LoRA policies only", policy.id()),
-            }
-        }
-        let names: Vec<String> = module_names(geometry).collect();
-        if let Some(other) = parts.iter().flat_map(|(_, modules)| modules.keys()).find(|name| !names.contains(name)) {
-            bail!("{other}: the trainer's forward has updates of q_proj and v_proj only");
-        }
-        let pairs: Result<Vec<_>> = names.iter().map(|name| mixed(&parts, name, geometry)).collect();
-        Ok(Self { pairs: pairs?, scale: 1.0 })
-    }
-}
-
-/// `A` of all parts over one another and `w_i scale_i B_i` side by side; rank 1 of zeros where no part has the module.
-fn mixed(parts: &[(f64, &BTreeMap<String, LoraModule>)], name: &str, geometry: &Geometry) -> Result<(Tensor, Tensor)> {
-    let (mut down, mut up) = (Vec::new(), Vec::new());
-    for (weight, module) in parts.iter().filter_map(|(weight, modules)| Some((weight, modules.get(name)?))) {
-        let LoraModule { rank, in_features, out_features, scale, a, b } = module;
-        down.push(Tensor::from_slice(a, (*rank, *in_features), &Device::Cpu)?);
-        up.push((Tensor::from_slice(b, (*out_features, *rank), &Device::Cpu)? * (weight * scale))?);
-    }
-    if down.is_empty() {
-        let heads = if name.ends_with("q_proj") { geometry.heads } else { geometry.kv_heads };
-        down.push(Tensor::zeros((1, geometry.hidden), DType::F32, &Device::Cpu)?);
-        up.push(Tensor::zeros((heads * geometry.head_dim, 1), DType::F32, &Device::Cpu)?);
-    }
-    Ok((Tensor::cat(&down, 0)?, Tensor::cat(&up, 1)?))
 }
 
 /// The modules that are trained, in the order of their variables.

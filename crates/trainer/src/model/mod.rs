@@ -2,11 +2,8 @@
 
 mod adapter;
 mod base;
-mod cache;
-mod generate;
 mod packing;
 
 pub use adapter::{Delta, LoraAdapter};
 pub use base::{Base, Geometry, load_base};
-pub use generate::{Response, Sampling, generate};
 pub use packing::Packing;

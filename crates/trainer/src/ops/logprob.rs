@@ -39,7 +39,7 @@ impl TokenLogProb {
 }
 
 /// `log sum exp` of one row.
-pub(crate) fn log_sum_exp(logits: &[f32]) -> f32 {
+fn log_sum_exp(logits: &[f32]) -> f32 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut lanes = [0f32; 16];
     let chunks = logits.chunks_exact(16);

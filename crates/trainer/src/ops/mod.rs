@@ -12,9 +12,8 @@ mod rope;
 mod swiglu;
 
 pub use attention::attention;
-pub(crate) use attention::{axpy, dot, softmax};
+pub(crate) use attention::dot;
 pub use linear::frozen_linear;
-pub(crate) use logprob::log_sum_exp;
 pub use logprob::token_log_prob;
 pub use norm::rms_norm;
 pub use rope::Rope;
