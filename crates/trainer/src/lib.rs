@@ -4,6 +4,7 @@
 //! the base. The base is frozen: its weights sit inside custom operations that return gradients of activations only.
 
 pub mod annotate;
+pub mod answering;
 pub mod choice;
 pub mod commands;
 pub mod config;

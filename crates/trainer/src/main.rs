@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tureen_trainer::commands::{
-    AnnotateArgs, EvaluateArgs, PpoArgs, PublishArgs, RewardArgs, annotate, evaluate, ppo, publish, reward,
+    AnnotateArgs, EvaluateArgs, PpoArgs, PublishArgs, RewardArgs, RolloutArgs, annotate, evaluate, ppo, publish,
+    reward, rollout,
 };
 
 /// Trains the policies of a Tureen pool.
@@ -20,6 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Rollout(RolloutArgs),
     Annotate(AnnotateArgs),
     Reward(RewardArgs),
     Ppo(PpoArgs),
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match command {
+        Command::Rollout(args) => rollout(args),
         Command::Annotate(args) => annotate(args),
         Command::Reward(args) => reward(args),
         Command::Ppo(args) => ppo(args),

@@ -5,9 +5,11 @@ mod evaluate;
 mod ppo;
 mod publish;
 mod reward;
+mod rollout;
 
 pub use annotate::{AnnotateArgs, AnnotateConfig, AnnotatorOptions, annotate};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use ppo::{PpoArgs, ppo};
 pub use publish::{PublishArgs, publish};
 pub use reward::{RewardArgs, RewardConfig, RewardReport, reward};
+pub use rollout::{RolloutArgs, RolloutConfig, RolloutPrompts, rollout};

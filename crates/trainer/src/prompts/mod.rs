@@ -51,8 +51,33 @@ fn lines(text: &str) -> Vec<Vec<Message>> {
     lines.map(|line| vec![Message { role: "user".into(), content: line.to_owned() }]).collect()
 }
 
-/// Tokenises conversations with the chat template of `checkpoint` and leaves out those whose turns have over `longest`
-/// tokens (without the template's own).
+/// Leaves out conversations whose turns have over `longest` tokens (without the chat template's own).
+///
+/// # Errors
+/// Text that cannot be tokenised, or no prompt left.
+pub fn short(
+    checkpoint: &Checkpoint,
+    conversations: Vec<Vec<Message>>,
+    longest: usize,
+) -> Result<Vec<Vec<Message>>, TrainError> {
+    let mut kept = Vec::with_capacity(conversations.len());
+    for turns in conversations {
+        let mut own = 0;
+        for turn in &turns {
+            let tokens = checkpoint.tokenizer().encode(&turn.content, false);
+            own += tokens.map_err(|error| TrainError::Base(error.to_string()))?.len();
+        }
+        if own <= longest {
+            kept.push(turns);
+        }
+    }
+    if kept.is_empty() {
+        return Err(TrainError::Invalid(format!("no prompt of at most {longest} tokens")));
+    }
+    Ok(kept)
+}
+
+/// Tokenises conversations with the chat template of `checkpoint` and leaves out those over `longest` ([`short`]).
 ///
 /// # Errors
 /// A checkpoint without chat template, or no prompt left.
@@ -61,24 +86,20 @@ pub fn prepare(
     conversations: Vec<Vec<Message>>,
     longest: usize,
 ) -> Result<Vec<Prompt>, TrainError> {
-    let mut prompts = Vec::new();
-    for turns in conversations {
-        let mut own = 0;
-        for turn in &turns {
-            let tokens = checkpoint.tokenizer().encode(&turn.content, false);
-            own += tokens.map_err(|error| TrainError::Base(error.to_string()))?.len();
-        }
-        if own > longest {
-            continue;
-        }
-        let tokens = chat_tokens(checkpoint, &turns)?;
+    let prompt = |turns: Vec<Message>| {
         let text = turns.last().map(|turn| turn.content.clone()).unwrap_or_default();
-        prompts.push(Prompt { text, tokens });
+        Ok(Prompt { text, tokens: chat_tokens(checkpoint, &turns)? })
+    };
+    short(checkpoint, conversations, longest)?.into_iter().map(prompt).collect()
+}
+
+/// A conversation with instructions after its last turn: how a preference is asked for in words.
+pub fn instructed(turns: &[Message], instructions: &[&str]) -> Vec<Message> {
+    let mut turns = turns.to_vec();
+    if let Some(last) = turns.last_mut() {
+        instructions.iter().for_each(|instruction| last.content = format!("{}\n\n{instruction}", last.content));
     }
-    if prompts.is_empty() {
-        return Err(TrainError::Invalid(format!("no prompt of at most {longest} tokens")));
-    }
-    Ok(prompts)
+    turns
 }
 
 /// The tokens of a conversation's chat up to the assistant's turn.
