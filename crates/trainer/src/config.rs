@@ -25,6 +25,7 @@ pub struct Config {
     #[serde(default)]
     pub generation: GenerationOptions,
     /// What it is rewarded for.
+    #[serde(default)]
     pub reward: RewardOptions,
     /// How it is optimised.
     #[serde(default)]
@@ -118,36 +119,44 @@ impl GenerationOptions {
 
 /// The reward: a rule, further parts, or both, added up with their weights.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct RewardOptions {
     /// The built-in rule.
     pub rule: Option<Rule>,
     /// What the rule counts.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[serde(skip_serializing_if = "is_one")]
     pub weight: f64,
     /// The preference is raised to this power before it meets the gate: above 1 it weighs more than the gate.
-    #[serde(default = "one")]
     pub preference_power: f64,
     /// The content gate.
-    #[serde(default)]
     pub gate: GateOptions,
     /// Further parts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartOptions>,
 }
 
+impl Default for RewardOptions {
+    fn default() -> Self {
+        Self { rule: None, weight: 1.0, preference_power: 1.0, gate: GateOptions::default(), parts: Vec::new() }
+    }
+}
+
 impl RewardOptions {
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.rule.is_none() && self.parts.is_empty() {
             return Err("reward needs a rule or parts".into());
         }
         let weights = self.parts.iter().map(|part| match part {
-            PartOptions::Model { weight, .. } | PartOptions::Length { weight, .. } | PartOptions::NoEos { weight } => {
-                weight
-            }
+            PartOptions::Model { weight, .. }
+            | PartOptions::Gate { weight }
+            | PartOptions::Length { weight, .. }
+            | PartOptions::NoEos { weight } => weight,
         });
         if weights.chain([&self.weight]).any(|weight| !weight.is_finite()) {
             return Err("reward weights must be finite".into());
+        }
+        if !self.preference_power.is_finite() || self.preference_power <= 0.0 {
+            return Err("reward.preference_power must be above 0".into());
         }
         let empty =
             |part: &PartOptions| matches!(part, PartOptions::Length { tokens, .. } if !(1.0..=1e6).contains(tokens));
@@ -240,10 +249,6 @@ pub struct RunOptions {
     pub save_freq: u64,
 }
 
-fn one() -> f64 {
-    1.0
-}
-
 fn is_one(value: &f64) -> bool {
     *value == 1.0
 }
@@ -265,7 +270,13 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.check_run()?;
+        self.reward.check()
+    }
+
+    /// Everything but the reward.
+    pub(crate) fn check_run(&self) -> Result<(), String> {
         let (ppo, generation) = (&self.ppo, &self.generation);
         let positive = [
             ("ppo.steps", ppo.steps as usize),
@@ -284,18 +295,14 @@ impl Config {
         if generation.output_max_length < generation.output_min_length {
             return Err("generation.output_max_length must be at least output_min_length".into());
         }
-        let scales = [
-            ("ppo.learning_rate", ppo.learning_rate),
-            ("ppo.target", ppo.target),
-            ("ppo.horizon", ppo.horizon),
-            ("reward.preference_power", self.reward.preference_power),
-        ];
+        let scales =
+            [("ppo.learning_rate", ppo.learning_rate), ("ppo.target", ppo.target), ("ppo.horizon", ppo.horizon)];
         if let Some((name, _)) = scales.iter().find(|(_, value)| !value.is_finite() || *value <= 0.0) {
             return Err(format!("{name} must be above 0"));
         }
         if !(0.0..=10.0).contains(&ppo.kl_gain) {
             return Err("ppo.kl_gain must be from 0 to 10".into());
         }
-        self.reward.check()
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod annotate;
 pub mod answering;
+pub mod baseline;
 pub mod choice;
 pub mod commands;
 pub mod config;
@@ -17,7 +18,9 @@ pub mod ops;
 pub mod pairs;
 pub mod plot;
 pub mod ppo;
+mod preferences;
 pub mod prompts;
+mod publishing;
 mod records;
 mod report;
 pub mod reward;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tureen_trainer::commands::{
-    AnnotateArgs, EvaluateArgs, PpoArgs, PublishArgs, RewardArgs, RolloutArgs, annotate, evaluate, ppo, publish,
-    reward, rollout,
+    AnnotateArgs, BaselineArgs, EvaluateArgs, PpoArgs, PublishArgs, RewardArgs, RolloutArgs, annotate, baseline,
+    evaluate, ppo, publish, reward, rollout,
 };
 
 /// Trains the policies of a Tureen pool.
@@ -26,6 +26,7 @@ enum Command {
     Reward(RewardArgs),
     Ppo(PpoArgs),
     Publish(PublishArgs),
+    Baseline(BaselineArgs),
     Evaluate(EvaluateArgs),
 }
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Reward(args) => reward(args),
         Command::Ppo(args) => ppo(args),
         Command::Publish(args) => publish(args),
+        Command::Baseline(args) => baseline(args),
         Command::Evaluate(args) => evaluate(args),
     };
     match result {

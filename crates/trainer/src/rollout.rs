@@ -9,9 +9,21 @@ use crate::prompts::Prompt;
 use crate::reward::{Answer, Reward, Scored, Scoring};
 use crate::sequence::score;
 
+/// A response and what it answers.
+pub(crate) struct Answered {
+    pub(crate) prompt: Prompt,
+    /// The tokens that were answered: the prompt's, or those of the prompt with instructions.
+    pub(crate) asked: Vec<u32>,
+    /// The preferences that the instructions ask for.
+    pub(crate) active: Vec<usize>,
+    pub(crate) response: Response,
+}
+
 /// A scored response.
 pub(crate) struct Sample {
     pub(crate) prompt: Prompt,
+    pub(crate) asked: Vec<u32>,
+    active: Vec<usize>,
     pub(crate) response: Response,
     pub(crate) text: String,
     /// Log-probability of each token under the policy, by the trainer's own forward: the engine's differ in rounding.
@@ -51,16 +63,16 @@ pub(crate) fn judge(
     delta: &Delta,
     reward: &dyn Reward,
     decode: impl Fn(&[u32]) -> String,
-    answered: Vec<(Prompt, Response)>,
+    answered: Vec<Answered>,
 ) -> Result<Vec<Sample>> {
-    let pairs: Vec<_> = answered.iter().map(|(p, r)| (p.tokens.as_slice(), r.tokens.as_slice())).collect();
+    let pairs: Vec<_> = answered.iter().map(|a| (a.asked.as_slice(), a.response.tokens.as_slice())).collect();
     let policy = score(base, Some(delta), &pairs)?;
     let (own, hidden) = (to_vec(&policy.log_probs)?, to_vec(&policy.hidden)?);
     let reference = to_vec(&score(base, None, &pairs)?.log_probs)?;
     let width = base.geometry().hidden;
     let mut samples = Vec::with_capacity(answered.len());
     let mut start = 0;
-    for (prompt, response) in answered {
+    for Answered { prompt, asked, active, response } in answered {
         let tokens = start..start + response.tokens.len();
         start = tokens.end;
         let wide = |values: &[f32]| values[tokens.clone()].iter().copied().map(f64::from).collect();
@@ -70,6 +82,8 @@ pub(crate) fn judge(
             ref_log_probs: wide(&reference),
             hidden: hidden[tokens.start * width..tokens.end * width].to_vec(),
             prompt,
+            asked,
+            active,
             response,
             scored: Scored { score: 0.0, measure: 0.0, gate: 0.0 },
         });
@@ -84,7 +98,8 @@ pub(crate) fn judge(
 }
 
 fn scoring(sample: &Sample) -> Scoring<'_> {
-    let Sample { prompt, response, text, .. } = sample;
+    let Sample { prompt, active, response, text, .. } = sample;
     let answer = Answer { prompt: &prompt.text, text, ended: response.ended, base_nll: sample.base_nll() };
-    Scoring { answer, prompt: &prompt.tokens, response: &response.tokens }
+    // Without instructions: what is scored is the response.
+    Scoring { answer, prompt: &prompt.tokens, response: &response.tokens, active }
 }

@@ -12,13 +12,14 @@ use tureen_engine::Checkpoint;
 
 use crate::config::Config;
 use crate::error::TrainError;
-use crate::generator::{FreshPool, Generator, Order, PooledSoup, Sampling, answer_seed};
+use crate::generator::{FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
 use crate::metrics::{MetricsLog, StepMetrics};
 use crate::model::{Base, LoraAdapter, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
-use crate::prompts::{Prompt, Split, prepare, read};
+use crate::preferences::{ActiveOptions, MeanOfActive, Preferences};
+use crate::prompts::{Prompt, Split, chat_tokens, instructed, prepare, read};
 use crate::reward::{Reward, RewardSum};
-use crate::rollout::{Sample, judge};
+use crate::rollout::{Answered, Sample, judge};
 use crate::state::{Progress, load, save};
 use crate::update::{Learner, Targets, Updates};
 use crate::value::ValueHead;
@@ -46,6 +47,8 @@ pub struct Session {
     /// Opened by the first step: only a run that goes on may drop lines.
     log: Option<MetricsLog>,
     reward: Box<dyn Reward>,
+    /// What prompts ask for in words, in a run of several preferences.
+    preferences: Preferences,
 }
 
 impl Session {
@@ -55,7 +58,10 @@ impl Session {
     /// A base, prompts, reward model or checkpoint that cannot be used; a checkpoint of another configuration.
     pub fn open(config: Config, resume: bool) -> Result<Self, TrainError> {
         let options = config.reward.clone();
-        Self::build(config, resume, |base, checkpoint| Ok(Box::new(RewardSum::configured(options, base, checkpoint)?)))
+        let reward = |base: &Base, checkpoint: &Checkpoint| -> Result<Box<dyn Reward>, TrainError> {
+            Ok(Box::new(RewardSum::configured(options, base, checkpoint)?))
+        };
+        Self::build(config, resume, Vec::new(), reward)
     }
 
     /// [`Session::open`] with another reward than the configured one.
@@ -63,18 +69,39 @@ impl Session {
     /// # Errors
     /// As for [`Session::open`].
     pub fn with_reward(config: Config, resume: bool, reward: Box<dyn Reward>) -> Result<Self, TrainError> {
-        Self::build(config, resume, |_, _| Ok(reward))
+        Self::build(config, resume, Vec::new(), |_, _| Ok(reward))
+    }
+
+    /// [`Session::open`] for one policy of several preferences: each prompt asks for one preference of each dimension, and
+    /// the reward of an answer is the mean of those preferences' rewards.
+    ///
+    /// # Errors
+    /// As for [`Session::open`].
+    pub(crate) fn with_preferences(
+        config: Config,
+        resume: bool,
+        preferences: Vec<ActiveOptions>,
+    ) -> Result<Self, TrainError> {
+        let options = preferences.clone();
+        let reward = move |base: &Base, checkpoint: &Checkpoint| -> Result<Box<dyn Reward>, TrainError> {
+            Ok(Box::new(MeanOfActive::configured(&options, base, checkpoint)?))
+        };
+        Self::build(config, resume, preferences, reward)
     }
 
     fn build(
         config: Config,
         resume: bool,
+        preferences: Vec<ActiveOptions>,
         reward: impl FnOnce(&Base, &Checkpoint) -> Result<Box<dyn Reward>, TrainError>,
     ) -> Result<Self, TrainError> {
         let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
         let checkpoint = Arc::new(checkpoint);
         let train = read(config.prompts.train.as_deref(), Split::Train)?;
+        let fingerprint = fingerprint(&config, &preferences, checkpoint.sha256())?;
+        let preferences = Preferences::new(preferences);
         let longest = config.prompts.max_prompt_tokens + config.generation.output_max_length;
+        let longest = longest + preferences.longest(&checkpoint)?;
         let base = load_base(&checkpoint, longest)?;
         let reward = reward(&base, &checkpoint)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
@@ -95,7 +122,8 @@ impl Session {
         std::fs::create_dir_all(&out).map_err(TrainError::io(&out))?;
         let policy = FreshPool::new(&out.join("rollout"), checkpoint.base_facts().identity());
         let mut session = Self {
-            fingerprint: fingerprint(&config, checkpoint.sha256())?,
+            fingerprint,
+            preferences,
             log: None,
             moments: RunningMoments::default(),
             step: 0,
@@ -271,17 +299,23 @@ impl Session {
         // Every length comes up equally often, in an order that needs no state.
         let max_new_tokens = generation.output_min_length + (step as usize * 7) % span;
         let soup = self.policy(1.0)?;
-        let mut prompts = Vec::with_capacity(ppo.batch_size);
+        let mut answered = Vec::with_capacity(ppo.batch_size);
         let mut orders = Vec::with_capacity(ppo.batch_size);
         for (row, index) in batch(step, ppo.batch_size, self.prompts.len(), ppo.seed).into_iter().enumerate() {
             let prompt = self.prompts[index].clone();
+            let active = self.preferences.draw(ppo.seed, step, row);
+            let asked = match self.preferences.instructions(&active).as_slice() {
+                [] => prompt.tokens.clone(),
+                instructions => chat_tokens(&self.checkpoint, &instructed(&prompt.turns, instructions))?,
+            };
             let sampling = Sampling::plain(max_new_tokens, answer_seed(&[ppo.seed, step, row as u64]));
-            orders.push(Order { prompt: prompt.tokens.clone(), soup: soup.clone(), sampling });
-            prompts.push(prompt);
+            orders.push(Order { prompt: asked.clone(), soup: soup.clone(), sampling });
+            answered.push(Answered { prompt, asked, active, response: Response::default() });
         }
-        let responses = self.generator.answer(&orders)?;
+        for (answered, response) in answered.iter_mut().zip(self.generator.answer(&orders)?) {
+            answered.response = response;
+        }
         let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
-        let answered = prompts.into_iter().zip(responses).collect();
         Ok(judge(&self.base, &self.adapter.detached(), self.reward.as_ref(), decode, answered)?)
     }
 }
@@ -299,7 +333,7 @@ fn batch(step: u64, size: usize, count: usize, seed: u64) -> Vec<usize> {
     (first..first + size).map(|index| order(index / count)[index % count]).collect()
 }
 
-fn fingerprint(config: &Config, base: &str) -> Result<String, TrainError> {
+fn fingerprint(config: &Config, preferences: &[ActiveOptions], base: &str) -> Result<String, TrainError> {
     let mut config = config.clone();
     // A run may be moved, prolonged or saved more often.
     config.run.out = Default::default();
@@ -308,7 +342,11 @@ fn fingerprint(config: &Config, base: &str) -> Result<String, TrainError> {
     config.model.base = Default::default();
     config.ppo.steps = 1;
     let json = serde_json::to_string(&config).map_err(|error| TrainError::Invalid(error.to_string()))?;
-    let digest = Sha256::digest(format!("{base}\n{json}"));
+    let mut all = format!("{base}\n{json}");
+    if !preferences.is_empty() {
+        all += &serde_json::to_string(preferences).map_err(|error| TrainError::Invalid(error.to_string()))?;
+    }
+    let digest = Sha256::digest(all);
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -106,10 +106,8 @@ impl Learner<'_> {
         ppo: &PpoOptions,
         step: u64,
     ) -> Result<(Outcome, f64), TrainError> {
-        let pairs: Vec<_> = rows
-            .iter()
-            .map(|&row| (samples[row].prompt.tokens.as_slice(), samples[row].response.tokens.as_slice()))
-            .collect();
+        let pairs: Vec<_> =
+            rows.iter().map(|&row| (samples[row].asked.as_slice(), samples[row].response.tokens.as_slice())).collect();
         let scores = score(self.base, Some(&self.adapter.tracked()), &pairs)?;
         let values = self.value_head.forward(&scores.hidden)?;
         let gather = |of: &[Vec<f64>]| -> Vec<f64> { rows.iter().flat_map(|&row| of[row].iter().copied()).collect() };

@@ -111,7 +111,7 @@ fn the_parts_of_a_reward_are_added_with_their_weights() {
     let (_, base) = open(&write_base(folder.path(), 0));
     let text = "Plants make food from light. The leaves take in sun and air. The roots drink water.";
     let answer = Answer { prompt: "How do plants make food?", text, ended: false, base_nll: 2.0 };
-    let row = Scoring { answer, prompt: &[1, 5], response: &[9, 10, 11] };
+    let row = Scoring { answer, prompt: &[1, 5], response: &[9, 10, 11], active: &[] };
     let rule = RuleReward { rule: Rule::Elementary, power: 1.0, gate: GateOptions::default() };
     let alone = rule.score(answer);
     let score = |parts: Vec<(f64, Part)>| RewardSum { parts, ends: vec![2] }.score_all(&base, &[row]).unwrap()[0];
@@ -120,6 +120,7 @@ fn the_parts_of_a_reward_are_added_with_their_weights() {
     near(score(vec![(0.5, Part::Length(4.0))]).score, 0.5 * 0.75);
     near(score(vec![(1.0, Part::Length(1.0))]).score, 0.0);
     near(score(vec![(3.0, Part::NoEos)]).score, -3.0);
+    near(score(vec![(2.0, Part::Gate(GateOptions::default()))]).score, 2.0 * alone.gate);
     let model = RewardModel::new(&base, SHAPE).unwrap();
     train(&model, &base, &pairs(0, 8), &TrainingOptions::default(), |_, _, _| {}).unwrap();
     let reward = model.rewards(&base, &[vec![1, 5, 9, 10, 11, 2]]).unwrap()[0];

@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod annotate;
+mod baseline;
 mod evaluate;
 mod ppo;
 mod publish;
@@ -8,6 +9,7 @@ mod reward;
 mod rollout;
 
 pub use annotate::{AnnotateArgs, AnnotateConfig, AnnotatorOptions, annotate};
+pub use baseline::{BaselineArgs, baseline};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use ppo::{PpoArgs, ppo};
 pub use publish::{PublishArgs, publish};

@@ -46,7 +46,11 @@ pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
     let mut config = Config::read(&path)?;
     config.run.out = out.unwrap_or(config.run.out);
     config.ppo.steps = steps.unwrap_or(config.ppo.steps);
-    let mut session = Session::open(config, resume)?;
+    finish(&mut Session::open(config, resume)?)
+}
+
+/// Does the steps that are left, saves as configured, and draws the curves.
+pub(super) fn finish(session: &mut Session) -> Result<(), TrainError> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(session.config().ppo.steps).with_style(style).with_position(session.steps_done());

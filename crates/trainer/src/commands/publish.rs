@@ -1,12 +1,9 @@
 //! `publish`: adds a trained policy to a pool, with its report and model card.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use tureen_soup::adapter::{Precision, write};
-use tureen_soup::publish::{Entry, add_policy};
 use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 
 use crate::Session;
@@ -16,6 +13,7 @@ use crate::error::TrainError;
 use crate::generator::PooledSoup;
 use crate::heldout::{HeldoutOptions, evaluate};
 use crate::prompts::{Split, prepare, read};
+use crate::publishing::{enter, metadata, trained_by};
 use crate::report::{Report, card};
 use crate::state::write_atomically;
 use crate::{metrics, plot};
@@ -77,19 +75,15 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
     session.adapter().pull(factor)?;
     let policy = &config.policy;
     let invalid = |error: &dyn std::fmt::Display| TrainError::Invalid(error.to_string());
-    let peft = run.join("peft");
-    std::fs::create_dir_all(&peft).map_err(TrainError::io(&peft))?;
     let base = session.checkpoint().base_facts();
-    write(&session.adapter().export(metadata(&session, step, factor))?, &peft, Precision::Bf16, &base.name)
-        .map_err(|error| invalid(&error))?;
-    let entry = Entry {
-        id: policy.id.clone(),
-        code: policy.code.clone(),
-        dimension: policy.dimension.clone(),
-        instruction: policy.instruction.clone(),
-        license: policy.license.clone(),
-    };
-    add_policy(&pool, &base.identity(), &entry, &peft).map_err(|error| invalid(&error))?;
+    let more = [
+        ("tureen.policy", policy.id.clone()),
+        ("tureen.steps", step.to_string()),
+        ("tureen.factor", factor.to_string()),
+        ("tureen.cpu_seconds", format!("{:.0}", session.seconds())),
+        ("tureen.trained_by", trained_by(&config.reward)),
+    ];
+    enter(session.adapter(), metadata(session.adapter(), &base, more), policy, &base, &run, &pool)?;
 
     let folder = pool.join(&policy.id);
     // The run may have gone on after the published checkpoint.
@@ -116,19 +110,4 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
     write_atomically(&folder.join("README.md"), card(session.config(), &base.name).as_bytes())?;
     println!("{}: step {step} published into {}", policy.id, pool.display());
     Ok(())
-}
-
-/// What the adapter's file says of its making.
-fn metadata(session: &Session, step: u64, factor: f64) -> BTreeMap<String, String> {
-    let (seed, sha256) = session.adapter().initialisation();
-    let entries = [
-        ("tureen.policy", session.config().policy.id.clone()),
-        ("tureen.base_sha256", session.checkpoint().sha256().to_owned()),
-        ("tureen.a_init", "kaiming uniform (a = sqrt 5), ChaCha8, one stream per module".into()),
-        ("tureen.a_seed", seed.to_string()),
-        ("tureen.a_sha256", sha256.to_owned()),
-        ("tureen.steps", step.to_string()),
-        ("tureen.factor", factor.to_string()),
-    ];
-    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -16,6 +16,8 @@ const HELDOUT: &str = include_str!("../../data/heldout.txt");
 /// A prompt and the tokens of its chat up to the assistant's turn.
 #[derive(Clone, Debug)]
 pub struct Prompt {
+    /// The conversation.
+    pub turns: Vec<Message>,
     /// What the user says last.
     pub text: String,
     /// The rendered chat, tokenised.
@@ -88,7 +90,7 @@ pub fn prepare(
 ) -> Result<Vec<Prompt>, TrainError> {
     let prompt = |turns: Vec<Message>| {
         let text = turns.last().map(|turn| turn.content.clone()).unwrap_or_default();
-        Ok(Prompt { text, tokens: chat_tokens(checkpoint, &turns)? })
+        Ok(Prompt { text, tokens: chat_tokens(checkpoint, &turns)?, turns })
     };
     short(checkpoint, conversations, longest)?.into_iter().map(prompt).collect()
 }

@@ -67,6 +67,8 @@ pub struct Scoring<'a> {
     pub prompt: &'a [u32],
     /// The tokens of the answer, with the one that ended it.
     pub response: &'a [u32],
+    /// The preferences that were asked for, where a run has several.
+    pub active: &'a [usize],
 }
 
 /// What scores answers. A run takes the parts of its configuration; tests and other rewards bring their own.
@@ -127,6 +129,14 @@ impl Rule {
             }
         };
         (preference, Scored { score: preference * gate, measure, gate })
+    }
+
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Elementary => "elementary",
+            Self::Friendly => "friendly",
+        }
     }
 
     /// What [`Scored::measure`] is called in reports.

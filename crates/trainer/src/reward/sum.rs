@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tureen_engine::Checkpoint;
 
-use super::{Reward, RuleReward, Scored, Scoring};
+use super::{Gate, GateOptions, Reward, RuleReward, Scored, Scoring, Text};
 use crate::config::RewardOptions;
 use crate::error::TrainError;
 use crate::model::Base;
@@ -21,6 +21,11 @@ pub enum PartOptions {
         weight: f64,
         /// Its `reward_model.safetensors`.
         path: PathBuf,
+    },
+    /// The content gate alone, 0 to 1: any decent answer.
+    Gate {
+        /// What it counts.
+        weight: f64,
     },
     /// 1 for an answer of this many tokens, falling to 0 at none and at twice as many.
     Length {
@@ -42,6 +47,8 @@ pub enum Part {
     Rule(RuleReward),
     /// A reward model.
     Model(Box<RewardModel>),
+    /// A content gate, 0 to 1.
+    Gate(GateOptions),
     /// A wanted length, in tokens.
     Length(f64),
     /// A penalty of 1 for answers without an end.
@@ -63,13 +70,15 @@ impl RewardSum {
     /// A reward model that cannot be read or is of another base.
     pub fn configured(options: RewardOptions, base: &Base, checkpoint: &Checkpoint) -> Result<Self, TrainError> {
         let RewardOptions { rule, weight, preference_power, gate, parts: further } = options;
-        let rule = rule.map(|rule| (weight, Part::Rule(RuleReward { rule, power: preference_power, gate })));
+        let rule =
+            rule.map(|rule| (weight, Part::Rule(RuleReward { rule, power: preference_power, gate: gate.clone() })));
         let mut parts: Vec<(f64, Part)> = rule.into_iter().collect();
         for part in further {
             parts.push(match part {
                 PartOptions::Model { weight, path } => {
                     (weight, Part::Model(Box::new(RewardModel::read(&path, base, checkpoint)?)))
                 }
+                PartOptions::Gate { weight } => (weight, Part::Gate(gate.clone())),
                 PartOptions::Length { weight, tokens } => (weight, Part::Length(tokens)),
                 PartOptions::NoEos { weight } => (weight, Part::NoEos),
             });
@@ -93,6 +102,11 @@ impl Reward for RewardSum {
                 Part::Model(model) => {
                     let row = |row: &Scoring<'_>| sequence(&self.ends, row.prompt, row.response);
                     model.rewards(base, &rows.iter().map(row).collect::<Vec<_>>())?
+                }
+                Part::Gate(gate) => {
+                    let open =
+                        |row: &Scoring<'_>| Gate::of(row.answer, &Text::new(row.answer.text), false, gate).value();
+                    rows.iter().map(open).collect()
                 }
                 Part::Length(tokens) => {
                     let near = |row: &Scoring<'_>| (1.0 - (row.response.len() as f64 / tokens - 1.0).abs()).max(0.0);

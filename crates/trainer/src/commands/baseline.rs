@@ -1,0 +1,89 @@
+//! `baseline`: trains what the soups are compared with.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tureen_engine::Checkpoint;
+
+use super::ppo::finish;
+use crate::Session;
+use crate::baseline::{BaselineConfig, MethodOptions, MorlOptions, SftOptions, train_sft};
+use crate::choice::near_target;
+use crate::error::TrainError;
+use crate::metrics;
+use crate::publishing::{enter, metadata};
+
+/// Trains a baseline and enters it into the pool of baselines.
+#[derive(Args, Debug)]
+pub struct BaselineArgs {
+    /// The configuration (TOML).
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Continue a PPO run from its checkpoint.
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// Trains what is configured; a PPO run is entered as its last checkpoint whose KL is near the target, like a policy.
+///
+/// # Errors
+/// Whatever stops a run; checkpoints stay good.
+pub fn baseline(args: BaselineArgs) -> Result<(), TrainError> {
+    let BaselineArgs { config, resume } = args;
+    let BaselineConfig { pool, method } = BaselineConfig::read(&config)?;
+    match method {
+        MethodOptions::Rlhf(run) => trained(Session::open(*run, resume)?, "rlhf", &pool),
+        MethodOptions::PromptedMorl(options) => {
+            let MorlOptions { preferences, run } = *options;
+            trained(Session::with_preferences(run, resume, preferences)?, "prompted_morl", &pool)
+        }
+        MethodOptions::MultitaskSft(options) => sft(&options, &pool),
+    }
+}
+
+fn trained(mut session: Session, method: &str, pool: &Path) -> Result<(), TrainError> {
+    finish(&mut session)?;
+    let out = session.config().run.out.clone();
+    let checkpoint = near_target(&out, &metrics::read(&out.join("metrics.jsonl"))?, session.config().ppo.target)?;
+    let step = session.load_adapter(&checkpoint)?;
+    let base = session.checkpoint().base_facts();
+    let more = [
+        ("tureen.method", method.to_owned()),
+        ("tureen.steps", step.to_string()),
+        ("tureen.cpu_seconds", format!("{:.0}", session.seconds())),
+    ];
+    let metadata = metadata(session.adapter(), &base, more);
+    let policy = &session.config().policy;
+    enter(session.adapter(), metadata, policy, &base, &out, pool)?;
+    println!("{}: step {step} entered into {}", policy.id, pool.display());
+    Ok(())
+}
+
+fn sft(options: &SftOptions, pool: &Path) -> Result<(), TrainError> {
+    let checkpoint = Checkpoint::open(&options.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} updates, {eta} left, {msg}");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut losses = Vec::new();
+    let adapter = train_sft(&checkpoint, options, |done, all, loss| {
+        bar.set_length(all);
+        bar.set_position(done);
+        bar.set_message(format!("loss {loss:.3}"));
+        losses.push(loss);
+    })?;
+    bar.finish();
+    let base = checkpoint.base_facts();
+    let metadata = metadata(&adapter, &base, [("tureen.method", "multitask_sft".to_owned())]);
+    enter(&adapter, metadata, &options.policy, &base, &options.out, pool)?;
+    let tenth = losses.len().div_ceil(10);
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len().max(1) as f64;
+    println!(
+        "{}: {} updates, loss {:.3} in the first tenth and {:.3} in the last, entered into {}",
+        options.policy.id,
+        losses.len(),
+        mean(&losses[..tenth]),
+        mean(&losses[losses.len() - tenth..]),
+        pool.display()
+    );
+    Ok(())
+}
