@@ -10,6 +10,7 @@ pub mod choice;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod evaluation;
 pub mod generator;
 pub mod heldout;
 pub mod metrics;

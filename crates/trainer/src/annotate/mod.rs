@@ -4,6 +4,8 @@ mod answers;
 mod human;
 pub mod judge;
 mod log;
+mod measures;
+mod options;
 mod rules;
 
 use std::path::Path;
@@ -14,6 +16,8 @@ use sha2::{Digest, Sha256};
 pub use answers::{Answers, read as read_answers};
 pub use human::Human;
 use log::Log;
+pub use measures::Measures;
+pub use options::AnnotatorOptions;
 pub use rules::Rules;
 
 use tureen_engine::Message;
@@ -73,6 +77,31 @@ pub trait Annotator {
     /// # Errors
     /// Whatever keeps the annotator from an opinion; the verdicts so far are kept.
     fn compare(&mut self, comparison: Comparison<'_>) -> Result<Choice, TrainError>;
+}
+
+/// An annotator whose verdicts are kept on disk and not asked for again.
+pub(crate) struct Remembering {
+    annotator: Box<dyn Annotator>,
+    log: Log,
+}
+
+impl Remembering {
+    /// Takes up the verdicts at `path`, those of an annotator of the same `identity`.
+    pub(crate) fn new(annotator: Box<dyn Annotator>, identity: &str, path: &Path) -> Result<Self, TrainError> {
+        Ok(Self { annotator, log: Log::open(path, identity)? })
+    }
+}
+
+impl Annotator for Remembering {
+    fn compare(&mut self, comparison: Comparison<'_>) -> Result<Choice, TrainError> {
+        let key = comparison.key();
+        if let Some(choice) = self.log.get(&key) {
+            return Ok(choice);
+        }
+        let choice = self.annotator.compare(comparison)?;
+        self.log.append(key, choice)?;
+        Ok(choice)
+    }
 }
 
 /// What an annotation came to.

@@ -8,7 +8,7 @@ mod publish;
 mod reward;
 mod rollout;
 
-pub use annotate::{AnnotateArgs, AnnotateConfig, AnnotatorOptions, annotate};
+pub use annotate::{AnnotateArgs, AnnotateConfig, annotate};
 pub use baseline::{BaselineArgs, baseline};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use ppo::{PpoArgs, ppo};

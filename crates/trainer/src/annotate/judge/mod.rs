@@ -111,10 +111,13 @@ impl Judge {
         (input as f64 * self.options.price_input + output as f64 * self.options.price_output) / 1e6
     }
 
-    /// Whether the second answer is shown first: half of all comparisons, drawn from the seed and the comparison itself, so
-    /// that a resumed run shows the same.
+    /// Whether the second answer is shown first: half of all comparisons, drawn from the seed and the two answers in no
+    /// order, so that a resumed run shows the same, and a comparison the other way round shows the other order.
     fn shows_second_first(&self, comparison: Comparison<'_>) -> bool {
-        let digest = Sha256::digest(format!("{} {}", self.options.seed, comparison.key()));
+        let mut answers = comparison.answers;
+        answers.sort_unstable();
+        let key = Comparison { answers, ..comparison }.key();
+        let digest = Sha256::digest(format!("{} {key}", self.options.seed));
         digest[0] & 1 == 1
     }
 }

@@ -1,0 +1,206 @@
+//! What is evaluated, and by whom.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tureen_soup::Pool;
+
+use crate::annotate::{AnnotatorOptions, Measures};
+use crate::config::ModelOptions;
+use crate::error::TrainError;
+use crate::reward::{Measure, MeasureOptions};
+
+/// Most combinations: one pole of each dimension makes 8 of the method's eight preferences.
+const MOST: usize = 64;
+
+/// An evaluation.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Folder of `evaluation.json` and `evaluation.html`, and of a judge's verdicts.
+    pub out: PathBuf,
+    /// The pool whose policies are mixed.
+    pub pool: PathBuf,
+    /// The base.
+    pub model: ModelOptions,
+    /// What is asked.
+    #[serde(default)]
+    pub prompts: EvaluationPrompts,
+    /// How it is answered.
+    #[serde(default)]
+    pub generation: EvaluationGeneration,
+    /// What is compared; without any: the base, prompting, and soups.
+    #[serde(default)]
+    pub methods: BTreeMap<String, MethodOptions>,
+    /// What the answers are scored by, for each policy.
+    #[serde(default)]
+    pub scores: BTreeMap<String, MeasureOptions>,
+    /// Who compares answers, for each policy: never what trained it.
+    #[serde(default)]
+    pub judges: BTreeMap<String, AnnotatorOptions>,
+    /// What trained a policy, where its file does not say: names such as "judge MODEL" or "rule friendly".
+    #[serde(default)]
+    pub trained_by: BTreeMap<String, Vec<String>>,
+    /// What a policy costs, for the table.
+    #[serde(default)]
+    pub cost: CostOptions,
+}
+
+/// The prompts of an evaluation.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationPrompts {
+    /// A prompt file; none means the built-in held-out prompts.
+    pub file: Option<PathBuf>,
+    /// What they are called in the report.
+    pub name: String,
+    /// Longer prompts are left out.
+    pub max_prompt_tokens: usize,
+}
+
+impl Default for EvaluationPrompts {
+    fn default() -> Self {
+        Self { file: None, name: "the built-in held-out prompts".into(), max_prompt_tokens: 40 }
+    }
+}
+
+/// How prompts are answered: at temperature 1, every method with the same draws.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationGeneration {
+    /// Longest answer, in tokens.
+    pub max_new_tokens: usize,
+    /// Seed of the draws, and of the bootstrap.
+    pub seed: u64,
+    /// Resamples of the bootstrap.
+    pub resamples: usize,
+}
+
+impl Default for EvaluationGeneration {
+    fn default() -> Self {
+        Self { max_new_tokens: 64, seed: 7, resamples: 2000 }
+    }
+}
+
+/// A way of answering for a combination of preferences.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MethodOptions {
+    /// The base, whatever is wished.
+    Base,
+    /// The base, with the instructions in the prompt.
+    Prompting,
+    /// The exact soup of the combination's policies, equal shares.
+    Soup {
+        /// Scale of the whole change, 0 to 4.
+        #[serde(default = "one")]
+        strength: f64,
+    },
+    /// One policy for all combinations.
+    Policy {
+        /// Its pool.
+        pool: PathBuf,
+        /// Its name there.
+        policy: String,
+        /// Whether the prompt holds the instructions.
+        #[serde(default)]
+        prompted: bool,
+    },
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// What a policy costs.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CostOptions {
+    /// CPU-hours of one policy, instead of the mean that the policies' files tell.
+    pub hours_per_policy: Option<f64>,
+}
+
+impl EvaluationConfig {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// A file that cannot be read, unknown keys, or values that cannot be used.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+        let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
+        let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        config.check().map_err(invalid)?;
+        if config.methods.is_empty() {
+            let usual = [
+                ("base", MethodOptions::Base),
+                ("prompting", MethodOptions::Prompting),
+                ("soup", MethodOptions::Soup { strength: 1.0 }),
+            ];
+            config.methods = usual.into_iter().map(|(name, method)| (name.to_owned(), method)).collect();
+        }
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let EvaluationGeneration { max_new_tokens, seed: _, resamples } = self.generation;
+        if max_new_tokens == 0 || !(100..=1_000_000).contains(&resamples) {
+            return Err("generation: max_new_tokens must be at least 1, resamples from 100 to 1000000".into());
+        }
+        if let Some(hours) = self.cost.hours_per_policy.filter(|hours| !hours.is_finite() || *hours <= 0.0) {
+            return Err(format!("cost.hours_per_policy is {hours} and must be above 0"));
+        }
+        for (policy, judge) in &self.judges {
+            judge.check().map_err(|message| format!("judges.{policy}.{message}"))?;
+        }
+        Ok(())
+    }
+
+    /// What scores answers for `policy`.
+    pub(super) fn score_of(&self, policy: &str) -> Result<MeasureOptions, TrainError> {
+        let usual = |(measure, higher, _, _)| MeasureOptions { measure, higher };
+        self.scores
+            .get(policy)
+            .copied()
+            .or_else(|| usual_for(policy).map(usual))
+            .ok_or_else(|| missing("scores", policy))
+    }
+
+    /// Who compares answers for `policy`.
+    pub(super) fn judge_of(&self, policy: &str) -> Result<AnnotatorOptions, TrainError> {
+        let usual = |(_, higher, measure, margin)| AnnotatorOptions::Measure(Measures { measure, higher, margin });
+        let given = self.judges.get(policy).cloned();
+        given.or_else(|| usual_for(policy).map(usual)).ok_or_else(|| missing("judges", policy))
+    }
+}
+
+fn missing(table: &str, policy: &str) -> TrainError {
+    TrainError::Invalid(format!("nothing is known of {policy}: name its measure in [{table}.{policy}]"))
+}
+
+/// For the method's preferences: the measure that scores, which way is better, and the other measure that compares, with
+/// its margin.
+fn usual_for(policy: &str) -> Option<(Measure, bool, Measure, f64)> {
+    Some(match policy {
+        "elementary" => (Measure::FleschKincaid, false, Measure::ColemanLiau, 0.5),
+        "expert" => (Measure::FleschKincaid, true, Measure::ColemanLiau, 0.5),
+        "concise" => (Measure::Words, false, Measure::ContentWords, 1.0),
+        "informative" => (Measure::ContentWords, true, Measure::Words, 3.0),
+        "friendly" => (Measure::Friendliness, true, Measure::Sentiment, 0.1),
+        "unfriendly" => (Measure::Friendliness, false, Measure::Sentiment, 0.1),
+        _ => return None,
+    })
+}
+
+/// One pole of every dimension, in all ways; the poles are indices of the pool's policies.
+pub(super) fn combinations(pool: &Pool) -> Result<Vec<Vec<usize>>, TrainError> {
+    let mut all: Vec<Vec<usize>> = vec![Vec::new()];
+    for dimension in pool.dimensions() {
+        let poles: Vec<usize> = dimension.poles.iter().filter_map(|pole| pool.index_of(pole.as_ref())).collect();
+        all = all.iter().flat_map(|some| poles.iter().map(|&pole| [some.as_slice(), &[pole]].concat())).collect();
+        if all.len() > MOST {
+            return Err(TrainError::Invalid(format!("the pool has over {MOST} combinations of one pole a dimension")));
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,38 @@
+//! What the files of a pool's policies tell of their training.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use crate::error::TrainError;
+
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    policy: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    id: String,
+    dir: String,
+}
+
+/// The metadata of every policy's adapter, by the policy's id.
+///
+/// # Errors
+/// A manifest that cannot be read. An adapter without metadata tells nothing, and that is no error.
+pub(super) fn metadata(pool: &Path) -> Result<HashMap<String, HashMap<String, String>>, TrainError> {
+    let path = pool.join("pool.toml");
+    let text = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+    let manifest: Manifest =
+        toml::from_str(&text).map_err(|error| TrainError::Config { path: path.clone(), message: error.to_string() })?;
+    let of = |Entry { id, dir }: Entry| {
+        let bytes = std::fs::read(pool.join(dir).join("adapter_model.safetensors")).ok();
+        let header = bytes.and_then(|bytes| Some(SafeTensors::read_metadata(&bytes).ok()?.1));
+        (id, header.and_then(|header| header.metadata().clone()).unwrap_or_default())
+    };
+    Ok(manifest.policy.into_iter().map(of).collect())
+}

@@ -1,0 +1,77 @@
+//! Measures of an answer's text, in their own units.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use vader_sentimental::SentimentIntensityAnalyzer;
+
+use super::lexicon::STOP;
+use super::{Text, flesch_kincaid_grade, friendliness};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Flesch-Kincaid grade: school years by syllables a word and words a sentence.
+    FleschKincaid,
+    /// Coleman-Liau index: school years by letters and sentences a hundred words (Coleman and Liau 1975).
+    ColemanLiau,
+    /// Friendliness, 0 to 3, of the friendly rule.
+    Friendliness,
+    /// VADER's compound sentiment, -1 to 1 (Hutto and Gilbert 2014): a lexicon that no rule here is trained on.
+    Sentiment,
+    /// Words.
+    Words,
+    /// Different words that carry content.
+    ContentWords,
+}
+
+/// A measure and which way is better.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct MeasureOptions {
+    /// What is measured.
+    pub measure: Measure,
+    /// Whether more of it is better.
+    pub higher: bool,
+}
+
+impl Measure {
+    /// Measures `text`.
+    pub fn of(self, text: &str) -> f64 {
+        let parts = Text::new(text);
+        match self {
+            Self::FleschKincaid => flesch_kincaid_grade(&parts),
+            Self::ColemanLiau => coleman_liau(&parts),
+            Self::Friendliness => friendliness(&parts),
+            Self::Sentiment => SentimentIntensityAnalyzer::new().polarity_scores(text).compound,
+            Self::Words => parts.words.len() as f64,
+            Self::ContentWords => {
+                let content = parts.words.iter().filter(|word| word.len() > 2 && !STOP.contains(&word.as_str()));
+                content.collect::<BTreeSet<_>>().len() as f64
+            }
+        }
+    }
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FleschKincaid => "Flesch-Kincaid grade",
+            Self::ColemanLiau => "Coleman-Liau grade",
+            Self::Friendliness => "friendliness (0 to 3)",
+            Self::Sentiment => "VADER sentiment (-1 to 1)",
+            Self::Words => "words",
+            Self::ContentWords => "content words",
+        }
+    }
+}
+
+/// `.0588 L - .296 S - 15.8`, with letters and sentences a hundred words; 0 for a text without words.
+fn coleman_liau(text: &Text) -> f64 {
+    if text.words.is_empty() {
+        return 0.0;
+    }
+    let hundreds = text.words.len() as f64 / 100.0;
+    let letters = text.words.iter().flat_map(|word| word.chars()).filter(|c| c.is_alphanumeric()).count() as f64;
+    0.0588 * letters / hundreds - 0.296 * text.sentences.len() as f64 / hundreds - 15.8
+}
