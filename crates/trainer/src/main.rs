@@ -1,5 +1,6 @@
 //! `tureen-trainer`: see `tureen-trainer --help`.
 
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -30,9 +31,26 @@ enum Command {
     Evaluate(EvaluateArgs),
 }
 
+/// Where candle reads how many threads its own pool has.
+const CANDLE_THREADS: &str = "CANDLE_NUM_THREADS";
+
+/// Candle's own pool takes every core, and spins on it, unless the environment says otherwise when the first operation runs;
+/// a process cannot safely change its environment, so it begins anew with another.
+fn bound_candle(threads: usize) {
+    if std::env::var_os(CANDLE_THREADS).is_some() {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        let mut anew = std::process::Command::new(program);
+        let error = anew.args(std::env::args_os().skip(1)).env(CANDLE_THREADS, threads.to_string()).exec();
+        tracing::warn!(%error, "candle's pool takes every core");
+    }
+}
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let Cli { threads, command } = Cli::parse();
+    bound_candle(threads);
     // candle splits its products for all cores; this pool decides how many threads run the parts.
     if let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
         eprintln!("tureen-trainer: {error}");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{Tensor, Var};
 use support::{VOCABULARY, adapter, base, close, random, reference, values};
 use tureen_trainer::model::Packing;
-use tureen_trainer::ops::{Rope, attention, frozen_linear, rms_norm, swiglu, token_log_prob};
+use tureen_trainer::ops::{Frozen, Rope, attention, compute, frozen_linear, rms_norm, swiglu, token_log_prob};
 use tureen_trainer::sequence::{last_hidden, score};
 
 /// Compares the gradient of `sum(weights . op(x))` with central differences.
@@ -37,24 +37,31 @@ fn check(x: &Tensor, op: impl Fn(&Tensor) -> Tensor) {
     close(&ours, &numeric, 5e-3);
 }
 
-#[test]
-fn frozen_linear_has_the_gradient_of_its_input() {
-    let weight = random(1, &[5, 7], 1.0);
-    check(&random(2, &[3, 7], 1.0), |x| frozen_linear(x, &weight).unwrap());
+/// A frozen matrix of random values.
+fn frozen(seed: u64, shape: [usize; 2]) -> Arc<Frozen> {
+    Frozen::pack(&compute().unwrap(), &random(seed, &shape, 1.0)).unwrap()
 }
 
 #[test]
-fn frozen_weights_get_no_gradient() {
-    let x = Var::from_tensor(&random(2, &[3, 16], 1.0)).unwrap();
-    let [weight, norm, head] = [(1, vec![16, 16]), (2, vec![16]), (3, vec![11, 16])]
-        .map(|(seed, shape)| Var::from_tensor(&random(seed, &shape, 1.0)).unwrap());
-    let h = rms_norm(&frozen_linear(x.as_tensor(), weight.as_tensor()).unwrap(), norm.as_tensor(), 1e-5).unwrap();
-    let loss = token_log_prob(&h, head.as_tensor(), Arc::new(vec![1, 2, 3])).unwrap().sum_all().unwrap();
-    let grads = loss.backward().unwrap();
-    assert!(grads.get(&x).is_some());
-    for frozen in [weight, norm, head] {
-        assert!(grads.get(&frozen).is_none());
+fn frozen_linear_is_the_product_and_has_the_gradient_of_its_input() {
+    // Neither a whole number of panels nor of vectors.
+    for [rows, out, input] in [[3, 5, 7], [1, 33, 17], [130, 16, 40]] {
+        let (weight, x) = (random(1, &[out, input], 1.0), random(2, &[rows, input], 1.0));
+        let ours = frozen_linear(&x, &frozen(1, [out, input])).unwrap();
+        close(&values(&ours), &values(&x.matmul(&weight.t().unwrap()).unwrap()), 1e-5);
     }
+    let weight = frozen(1, [5, 7]);
+    check(&random(2, &[3, 7], 1.0), |x| frozen_linear(x, &weight).unwrap());
+    assert!(frozen_linear(&random(2, &[3, 8], 1.0), &weight).is_err());
+}
+
+#[test]
+fn frozen_norms_get_no_gradient() {
+    let x = Var::from_tensor(&random(2, &[3, 16], 1.0)).unwrap();
+    let norm = Var::from_tensor(&random(2, &[16], 1.0)).unwrap();
+    let h = rms_norm(&frozen_linear(x.as_tensor(), &frozen(1, [16, 16])).unwrap(), norm.as_tensor(), 1e-5).unwrap();
+    let grads = h.sum_all().unwrap().backward().unwrap();
+    assert!(grads.get(&x).is_some() && grads.get(&norm).is_none());
 }
 
 #[test]
@@ -70,13 +77,13 @@ fn swiglu_matches_differences() {
 
 #[test]
 fn token_log_prob_matches_differences() {
-    let head = random(1, &[11, 6], 1.0);
+    let head = frozen(1, [11, 6]);
     check(&random(2, &[3, 6], 1.0), |x| token_log_prob(x, &head, Arc::new(vec![0, 10, 4])).unwrap());
 }
 
 #[test]
 fn log_probs_of_more_rows_than_a_chunk_equal_those_of_single_rows() {
-    let (head, hidden) = (random(1, &[11, 6], 1.0), random(2, &[150, 6], 1.0));
+    let (head, hidden) = (frozen(1, [11, 6]), random(2, &[150, 6], 1.0));
     let targets: Vec<u32> = (0..150).map(|row| row % 11).collect();
     let all = values(&token_log_prob(&hidden, &head, Arc::new(targets.clone())).unwrap());
     for row in [0, 63, 64, 127, 128, 149] {
@@ -155,7 +162,8 @@ fn the_last_hidden_state_of_a_row_and_its_gradients_are_those_of_the_sequence_al
 
 #[test]
 fn tokens_outside_the_vocabulary_are_refused() {
-    let (head, hidden) = (random(1, &[VOCABULARY, 6], 1.0), random(2, &[1, 6], 1.0));
+    let (head, hidden) = (frozen(1, [VOCABULARY, 6]), random(2, &[1, 6], 1.0));
     assert!(token_log_prob(&hidden, &head, Arc::new(vec![VOCABULARY as u32])).is_err());
+    assert!(token_log_prob(&random(2, &[1, 7], 1.0), &head, Arc::new(vec![0])).is_err());
     assert!(score(&base(), None, &[(&[1, 2], &[])]).is_err());
 }

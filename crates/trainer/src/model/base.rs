@@ -7,7 +7,7 @@ use tureen_engine::{Checkpoint, ModelConfig};
 
 use super::Delta;
 use crate::error::TrainError;
-use crate::ops::{Rope, frozen_linear, rms_norm, swiglu};
+use crate::ops::{Frozen, Rope, compute, frozen_linear, rms_norm, swiglu};
 
 /// What the forward needs to know of a checkpoint's configuration.
 #[derive(Clone, Debug)]
@@ -60,13 +60,13 @@ impl Geometry {
 
 struct Layer {
     input_norm: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    o: Tensor,
+    q: Arc<Frozen>,
+    k: Arc<Frozen>,
+    v: Arc<Frozen>,
+    o: Arc<Frozen>,
     mlp_norm: Tensor,
-    gate_up: Tensor,
-    down: Tensor,
+    gate_up: Arc<Frozen>,
+    down: Arc<Frozen>,
 }
 
 /// The frozen weights, f32 on the CPU. No operation of its forward gives them a gradient.
@@ -76,7 +76,7 @@ pub struct Base {
     embedding: Tensor,
     layers: Vec<Layer>,
     norm: Tensor,
-    head: Tensor,
+    head: Arc<Frozen>,
 }
 
 impl Base {
@@ -85,22 +85,24 @@ impl Base {
     /// # Errors
     /// Whatever `fetch` fails with.
     pub fn load(geometry: Geometry, mut fetch: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
+        let compute = compute()?;
+        let pack = |weight: Tensor| Frozen::pack(&compute, &weight);
         let mut layers = Vec::with_capacity(geometry.layers);
         for index in 0..geometry.layers {
             let mut of = |name: &str| fetch(&format!("model.layers.{index}.{name}.weight"));
             layers.push(Layer {
                 input_norm: of("input_layernorm")?,
-                q: of("self_attn.q_proj")?,
-                k: of("self_attn.k_proj")?,
-                v: of("self_attn.v_proj")?,
-                o: of("self_attn.o_proj")?,
+                q: pack(of("self_attn.q_proj")?)?,
+                k: pack(of("self_attn.k_proj")?)?,
+                v: pack(of("self_attn.v_proj")?)?,
+                o: pack(of("self_attn.o_proj")?)?,
                 mlp_norm: of("post_attention_layernorm")?,
-                gate_up: Tensor::cat(&[of("mlp.gate_proj")?, of("mlp.up_proj")?], 0)?,
-                down: of("mlp.down_proj")?,
+                gate_up: pack(Tensor::cat(&[of("mlp.gate_proj")?, of("mlp.up_proj")?], 0)?)?,
+                down: pack(of("mlp.down_proj")?)?,
             });
         }
         let embedding = fetch("model.embed_tokens.weight")?;
-        let head = if geometry.tied { embedding.clone() } else { fetch("lm_head.weight")? };
+        let head = pack(if geometry.tied { embedding.clone() } else { fetch("lm_head.weight")? })?;
         let rope = Arc::new(Rope::new(geometry.head_dim, geometry.positions, geometry.rope_theta));
         Ok(Self { norm: fetch("model.norm.weight")?, rope, embedding, layers, head, geometry })
     }
@@ -116,7 +118,7 @@ impl Base {
     }
 
     /// The output head, vocabulary x hidden.
-    pub fn head(&self) -> &Tensor {
+    pub fn head(&self) -> &Arc<Frozen> {
         &self.head
     }
 

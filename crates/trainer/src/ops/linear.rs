@@ -1,20 +1,91 @@
-//! `y = x W^T` with a frozen `W`.
+//! `y = x W^T` with a frozen `W`, on the project's own kernels.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, bail};
+use std::fmt;
+use std::sync::Arc;
 
-/// Multiplies `x` (rows x in, f32) by the frozen `weight` (out x in, f32, contiguous): rows x out.
+use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor, bail};
+use tureen_kernels::{Compute, Isa, Panels, Precision, Product, Rows, Team, Term};
+
+use super::{slice, to_vec};
+
+/// The kernels in f32 with as many threads as the global thread pool has.
+///
+/// # Errors
+/// When the system gives no more threads.
+pub fn compute() -> Result<Arc<Compute>> {
+    let team = Team::new(rayon::current_num_threads()).map_err(Error::wrap)?;
+    Ok(Arc::new(Compute::new(Isa::detect(), team)))
+}
+
+/// A frozen matrix, packed for products with it and with its transpose. It is no tensor, so it gets no gradient.
+pub struct Frozen {
+    /// (out, in)
+    forward: Panels,
+    /// (in, out)
+    backward: Panels,
+    compute: Arc<Compute>,
+}
+
+impl fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frozen({} x {})", self.out(), self.input())
+    }
+}
+
+impl Frozen {
+    /// Packs `weight` (out x in, f32).
+    ///
+    /// # Errors
+    /// Another type or rank.
+    pub fn pack(compute: &Arc<Compute>, weight: &Tensor) -> Result<Arc<Self>> {
+        let (out, input) = weight.dims2()?;
+        let forward = Panels::pack(Precision::F32, out, input, &to_vec(weight)?);
+        let backward = Panels::pack(Precision::F32, input, out, &to_vec(&weight.t()?)?);
+        Ok(Arc::new(Self { forward, backward, compute: compute.clone() }))
+    }
+
+    pub(crate) fn out(&self) -> usize {
+        self.forward.out()
+    }
+
+    pub(crate) fn input(&self) -> usize {
+        self.forward.input()
+    }
+
+    /// `x W^T` of rows of `in` values that lie end to end.
+    pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
+        self.product(&self.forward, x)
+    }
+
+    /// `y W` of rows of `out` values that lie end to end.
+    pub(crate) fn multiply_back(&self, y: &[f32]) -> Vec<f32> {
+        self.product(&self.backward, y)
+    }
+
+    fn product(&self, panels: &Panels, x: &[f32]) -> Vec<f32> {
+        let count = x.len() / panels.input();
+        let mut rows = Rows::new(Precision::F32, panels.input());
+        rows.resize(count);
+        self.compute.convert(x, &mut rows);
+        let mut y = vec![0.0; count * panels.out()];
+        let terms = [Term { x: rows.view(), w: panels, first: 0 }];
+        self.compute.multiply(&mut [Product { terms: &terms, y: &mut y, add: false }]);
+        y
+    }
+}
+
+/// Multiplies `x` (rows x in, f32) by the frozen `weight` (out x in): rows x out.
 ///
 /// The backward is `grad_x = grad_y W`; the weight gets no gradient.
 ///
 /// # Errors
-/// Shapes that do not fit, or tensors that are not f32 on the CPU.
-pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+/// Shapes that do not fit, or an `x` that is not f32 on the CPU.
+pub fn frozen_linear(x: &Tensor, weight: &Arc<Frozen>) -> Result<Tensor> {
     x.apply_op1(FrozenLinear { weight: weight.clone() })
 }
 
 struct FrozenLinear {
-    weight: Tensor,
+    weight: Arc<Frozen>,
 }
 
 impl CustomOp1 for FrozenLinear {
@@ -23,18 +94,16 @@ impl CustomOp1 for FrozenLinear {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, inner) = layout.shape().dims2()?;
-        let (out, weight_inner) = self.weight.dims2()?;
-        if inner != weight_inner {
-            bail!("frozen-linear: {inner} inputs for a weight of {weight_inner}");
+        let (rows, input) = layout.shape().dims2()?;
+        if input != self.weight.input() {
+            bail!("frozen-linear: {input} inputs for a weight of {}", self.weight.input());
         }
-        let (weight, weight_layout) = self.weight.storage_and_layout();
-        let Storage::Cpu(weight) = &*weight else { bail!("frozen-linear runs on the CPU") };
-        let y = storage.matmul(weight, (1, rows, out, inner), layout, &weight_layout.transpose(0, 1)?)?;
-        Ok((y, (rows, out).into()))
+        let y = self.weight.multiply(slice(storage, layout)?);
+        Ok((CpuStorage::F32(y), (rows, self.weight.out()).into()))
     }
 
-    fn bwd(&self, _x: &Tensor, _y: &Tensor, grad_y: &Tensor) -> Result<Option<Tensor>> {
-        grad_y.contiguous()?.matmul(&self.weight).map(Some)
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad_y: &Tensor) -> Result<Option<Tensor>> {
+        let grad_x = self.weight.multiply_back(&to_vec(grad_y)?);
+        Tensor::from_vec(grad_x, x.shape(), x.device()).map(Some)
     }
 }

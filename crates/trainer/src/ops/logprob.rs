@@ -2,39 +2,33 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::{slice, to_vec};
+use super::{Frozen, slice, to_vec};
 
 /// Rows of logits that exist at one time: 64 x 49 152 f32 are 12.6 MB.
 const CHUNK: usize = 64;
 
 /// `log softmax(hidden W^T)[target]` for every row of `hidden` (rows x width, f32) over the frozen `head`
-/// (vocabulary x width, f32): a tensor of `rows` values. The backward computes the logits again, chunk by chunk.
+/// (vocabulary x width): a tensor of `rows` values. The backward computes the logits again, chunk by chunk.
 ///
 /// # Errors
 /// As many targets as rows are needed, each below the vocabulary.
-pub fn token_log_prob(hidden: &Tensor, head: &Tensor, targets: Arc<Vec<u32>>) -> Result<Tensor> {
+pub fn token_log_prob(hidden: &Tensor, head: &Arc<Frozen>, targets: Arc<Vec<u32>>) -> Result<Tensor> {
     hidden.apply_op1(TokenLogProb { head: head.clone(), targets })
 }
 
 struct TokenLogProb {
-    head: Tensor,
+    head: Arc<Frozen>,
     targets: Arc<Vec<u32>>,
 }
 
 impl TokenLogProb {
     /// Calls `visit(first row, logits of some rows)` for all rows, in chunks.
-    fn chunks(&self, hidden: &[f32], width: usize, mut visit: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
-        let head = self.head.t()?;
+    fn chunks(&self, hidden: &[f32], width: usize, mut visit: impl FnMut(usize, &[f32])) {
         for (index, chunk) in hidden.chunks(CHUNK * width).enumerate() {
-            let rows = Tensor::from_slice(chunk, (chunk.len() / width, width), self.head.device())?;
-            let logits = rows.matmul(&head)?;
-            let (storage, layout) = logits.storage_and_layout();
-            let Storage::Cpu(storage) = &*storage else { bail!("token-log-prob runs on the CPU") };
-            visit(index * CHUNK, slice(storage, layout)?)?;
+            visit(index * CHUNK, &self.head.multiply(chunk));
         }
-        Ok(())
     }
 }
 
@@ -59,7 +53,10 @@ impl CustomOp1 for TokenLogProb {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = layout.shape().dims2()?;
-        let vocabulary = self.head.dim(0)?;
+        let vocabulary = self.head.out();
+        if width != self.head.input() {
+            bail!("token-log-prob: {width} values a row for a head of {}", self.head.input());
+        }
         if rows != self.targets.len() || self.targets.iter().any(|&target| target as usize >= vocabulary) {
             bail!("token-log-prob: {} targets for {rows} rows over {vocabulary} tokens", self.targets.len());
         }
@@ -68,15 +65,14 @@ impl CustomOp1 for TokenLogProb {
             for (row, logits) in logits.chunks_exact(vocabulary).enumerate() {
                 out.push(logits[self.targets[first + row] as usize] - log_sum_exp(logits));
             }
-            Ok(())
-        })?;
+        });
         Ok((CpuStorage::F32(out), rows.into()))
     }
 
     /// `grad_hidden = grad (onehot(target) - softmax(logits)) W`.
     fn bwd(&self, hidden: &Tensor, _out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (rows, width) = hidden.dims2()?;
-        let vocabulary = self.head.dim(0)?;
+        let vocabulary = self.head.out();
         let grad = to_vec(grad)?;
         let mut grad_hidden = Vec::with_capacity(rows * width);
         self.chunks(&to_vec(hidden)?, width, |first, logits| {
@@ -87,11 +83,8 @@ impl CustomOp1 for TokenLogProb {
                 grad_logits.extend(logits.iter().map(|logit| -grad * (logit - total).exp()));
                 grad_logits[start + self.targets[first + row] as usize] += grad;
             }
-            let count = grad_logits.len() / vocabulary;
-            let grad_logits = Tensor::from_vec(grad_logits, (count, vocabulary), hidden.device())?;
-            grad_hidden.extend(to_vec(&grad_logits.matmul(&self.head)?)?);
-            Ok(())
-        })?;
+            grad_hidden.extend(self.head.multiply_back(&grad_logits));
+        });
         Tensor::from_vec(grad_hidden, hidden.shape(), hidden.device()).map(Some)
     }
 }

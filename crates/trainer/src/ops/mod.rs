@@ -13,7 +13,7 @@ mod swiglu;
 
 pub use attention::attention;
 pub(crate) use attention::dot;
-pub use linear::frozen_linear;
+pub use linear::{Frozen, compute, frozen_linear};
 pub use logprob::token_log_prob;
 pub use norm::rms_norm;
 pub use rope::Rope;
