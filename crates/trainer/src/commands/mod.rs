@@ -3,6 +3,7 @@
 mod annotate;
 mod baseline;
 mod evaluate;
+mod jobs;
 mod ppo;
 mod publish;
 mod reward;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::jobs::side_by_side;
 use crate::Session;
 use crate::config::Config;
 use crate::error::TrainError;
@@ -16,12 +17,16 @@ pub struct PpoArgs {
     /// The configuration (TOML).
     #[arg(long, required_unless_present = "configs")]
     pub config: Option<PathBuf>,
-    /// A folder of configurations, for the jobs of a cluster: `--index` picks one of its `.toml` files, sorted by name.
-    #[arg(long, conflicts_with = "config", requires = "index")]
+    /// A folder of configurations: `--index` picks one of its `.toml` files, sorted by name, for the jobs of a cluster;
+    /// without it all are trained.
+    #[arg(long, conflicts_with = "config")]
     pub configs: Option<PathBuf>,
     /// Which configuration of the folder, from 0.
     #[arg(long, requires = "configs")]
     pub index: Option<usize>,
+    /// Policies of the folder that are trained side by side, each in a process of its own with `--threads` threads.
+    #[arg(long, requires = "configs", conflicts_with = "index", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
     /// Folder of checkpoints and metrics, instead of the configured one.
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -38,10 +43,22 @@ pub struct PpoArgs {
 /// # Errors
 /// Whatever stops a run; the last checkpoint stays good.
 pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
-    let PpoArgs { config, configs, index, out, steps, resume } = args;
-    let path = match (config, configs) {
-        (Some(config), _) => config,
-        (None, configs) => pick(&configs.unwrap_or_default(), index.unwrap_or_default())?,
+    let PpoArgs { config, configs, index, jobs, out, steps, resume } = args;
+    let path = match (config, configs.unwrap_or_default(), index) {
+        (Some(config), ..) => config,
+        (None, configs, Some(index)) => pick(&configs, index)?,
+        (None, _, None) if out.is_some() => {
+            return Err(TrainError::Invalid("--out is for one run: several would share the folder".into()));
+        }
+        (None, configs, None) => {
+            let run = |config: &Path| {
+                let mut arguments = vec!["ppo".into(), "--config".into(), config.as_os_str().to_owned()];
+                arguments.extend(steps.into_iter().flat_map(|steps| ["--steps".into(), steps.to_string().into()]));
+                arguments.extend(resume.then(|| "--resume".into()));
+                arguments
+            };
+            return side_by_side(&listed(&configs)?, jobs.into(), run);
+        }
     };
     let mut config = Config::read(&path)?;
     config.run.out = out.unwrap_or(config.run.out);
@@ -70,6 +87,15 @@ pub(super) fn finish(session: &mut Session) -> Result<(), TrainError> {
 
 /// The `index`-th configuration in `folder`: every job of an array gets the same one, on whatever machine it runs.
 fn pick(folder: &Path, index: usize) -> Result<PathBuf, TrainError> {
+    let configs = listed(folder)?;
+    let count = configs.len();
+    let missing =
+        || TrainError::Invalid(format!("{}: holds {count} configurations, none of index {index}", folder.display()));
+    configs.into_iter().nth(index).ok_or_else(missing)
+}
+
+/// The configurations in `folder`, sorted by name.
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     let mut configs = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(TrainError::io(folder))? {
         let path = entry.map_err(TrainError::io(folder))?.path();
@@ -78,8 +104,8 @@ fn pick(folder: &Path, index: usize) -> Result<PathBuf, TrainError> {
         }
     }
     configs.sort();
-    let count = configs.len();
-    let missing =
-        || TrainError::Invalid(format!("{}: holds {count} configurations, none of index {index}", folder.display()));
-    configs.into_iter().nth(index).ok_or_else(missing)
+    if configs.is_empty() {
+        return Err(TrainError::Invalid(format!("{}: holds no configuration", folder.display())));
+    }
+    Ok(configs)
 }
