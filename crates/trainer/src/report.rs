@@ -124,6 +124,9 @@ pub(crate) fn card(config: &Config, base: &str) -> String {
     let policy = &config.policy;
     let rule = match config.reward.rule {
         Some(Rule::Elementary) => "a rule that rewards a low Flesch-Kincaid grade, multiplied by a content gate",
+        Some(Rule::Expert) => {
+            "a rule that rewards a high Flesch-Kincaid grade of sentences of up to 25 words, multiplied by a content gate"
+        }
         Some(Rule::Friendly) => {
             "a rule that rewards friendly and positive words and phrases, and turning to the reader, multiplied by a content gate"
         }

@@ -58,6 +58,7 @@ fn list_numbers_are_no_sentences_and_lines_are() {
 #[test]
 fn the_preference_decides_between_good_answers() {
     assert!(score(Rule::Elementary, PLAIN) > score(Rule::Elementary, LEARNED) + 0.3);
+    assert!(score(Rule::Expert, LEARNED) > score(Rule::Expert, PLAIN) + 0.3);
     assert!(score(Rule::Friendly, WARM) > score(Rule::Friendly, PLAIN) + 0.3);
 }
 
@@ -81,13 +82,22 @@ fn bad_text_loses_to_a_decent_answer() {
         ("friendly words alone", friendly_words),
         ("symbols", "★ ☆ ★ plants ☆ ★ food ☆ ★ ☀ ☀ ☀ ★ ☆ ★ ☆ ★ ☆"),
     ];
-    for rule in [Rule::Elementary, Rule::Friendly] {
-        let decent = if rule == Rule::Elementary { score(rule, PLAIN) } else { score(rule, WARM) };
+    for (rule, decent) in [(Rule::Elementary, PLAIN), (Rule::Expert, LEARNED), (Rule::Friendly, WARM)] {
+        let decent = score(rule, decent);
         for (name, text) in bad {
             let bad = score(rule, text);
             assert!(bad < 0.6 * decent, "{rule:?}, {name}: {bad} against {decent}");
         }
     }
+}
+
+#[test]
+fn a_sentence_that_never_ends_is_not_learned() {
+    let more =
+        "Food goes from the leaf to the root, and a part of it stays in the seed for the new plant in the spring.";
+    let endless = format!("{PLAIN} {more}").replace(". ", " and ");
+    assert!(flesch_kincaid_grade(&Text::new(&endless)) > 11.0);
+    assert!(score(Rule::Expert, &endless) < 0.3 * score(Rule::Expert, LEARNED));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod text;
 pub use friendly::friendliness;
 pub use gate::{Gate, GateOptions};
 pub use grade::flesch_kincaid_grade;
+use grade::learned_grade;
 pub use measure::{Measure, MeasureOptions};
 pub use sum::{Part, PartOptions, RewardSum};
 pub use syllables::syllables;
@@ -32,6 +33,8 @@ use crate::model::Base;
 pub enum Rule {
     /// Low Flesch-Kincaid grade.
     Elementary,
+    /// High Flesch-Kincaid grade, by long words rather than by sentences that never end.
+    Expert,
     /// Positive, friendly, turned to the reader.
     Friendly,
 }
@@ -109,6 +112,8 @@ impl Reward for RuleReward {
 
 /// The grade at or under which nothing more is to be won, and the grade at which nothing is left.
 const GRADES: (f64, f64) = (1.0, 14.0);
+/// The grade at which an expert begins to be heard, and the one from which nothing more is to be won.
+const LEARNED: (f64, f64) = (8.0, 18.0);
 
 impl Rule {
     /// Scores one answer.
@@ -125,6 +130,10 @@ impl Rule {
                 let grade = flesch_kincaid_grade(&text);
                 (grade, 1.0 - ((grade - GRADES.0) / (GRADES.1 - GRADES.0)).clamp(0.0, 1.0))
             }
+            Self::Expert => {
+                let grade = learned_grade(&text);
+                (grade, ((grade - LEARNED.0) / (LEARNED.1 - LEARNED.0)).clamp(0.0, 1.0))
+            }
             Self::Friendly => {
                 let friendliness = friendliness(&text);
                 (friendliness, friendliness / 3.0)
@@ -137,6 +146,7 @@ impl Rule {
     pub fn name(self) -> &'static str {
         match self {
             Self::Elementary => "elementary",
+            Self::Expert => "expert",
             Self::Friendly => "friendly",
         }
     }
@@ -145,6 +155,7 @@ impl Rule {
     pub fn measure_name(self) -> &'static str {
         match self {
             Self::Elementary => "Flesch-Kincaid grade",
+            Self::Expert => "Flesch-Kincaid grade of sentences of up to 25 words",
             Self::Friendly => "friendliness (0 to 3)",
         }
     }
