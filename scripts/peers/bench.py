@@ -33,9 +33,11 @@ class Bench:
         return self.work / "build" / "bin" / name
 
     def settings(self, promote_after: int = 0) -> dict[str, str]:
-        """Of the engine; with 0 every mix stays unmerged."""
+        """Of the engine; with 0 every mix stays unmerged. Without drafts: greedy answers repeat themselves, and what is
+        compared is what a token costs."""
         return {
             "TUREEN__ENGINE__THREADS": str(self.options.threads),
+            "TUREEN__ENGINE__SPECULATION": "false",
             "TUREEN__CACHE__PROMOTE_AFTER": str(promote_after),
         }
 

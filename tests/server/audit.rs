@@ -115,7 +115,9 @@ async fn streams_that_break_off_leave_a_record_too() {
     assert_eq!((&left().unwrap()["answer"]["end"], &left().unwrap()["answer"]["tokens"]), (&json!("left"), &json!(0)));
 
     let server = audited(&[("SERVER__REQUEST_TIMEOUT_MS", "1")]).await;
-    assert_eq!(server.post("/generate", &long_stream()).await.status(), 504);
+    let mut whole = long_stream();
+    whole["stream"] = false.into();
+    assert_eq!(server.post("/generate", &whole).await.status(), 504);
     server.until(async || !records(&server.fixture).is_empty()).await;
     assert_eq!(records(&server.fixture)[0]["answer"]["end"], "deadline_exceeded");
 }

@@ -217,12 +217,12 @@ pub(crate) fn short(preference: Value) -> Value {
     json!({"inputs": "hello", "preference": preference, "parameters": {"max_new_tokens": 4, "ignore_eos": true}})
 }
 
-/// A body for `/generate` that streams for long.
+/// A body for `/generate` that streams for long: drawn from nearly all tokens, since what repeats itself is drafted.
 pub(crate) fn long_stream() -> Value {
     json!({
         "inputs": "hello",
         "preference": {"concise": 1.0},
-        "parameters": {"max_new_tokens": 400, "ignore_eos": true},
+        "parameters": {"max_new_tokens": 400, "ignore_eos": true, "temperature": 2.0, "seed": 1},
         "stream": true
     })
 }
