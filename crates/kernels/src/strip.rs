@@ -116,11 +116,12 @@ impl Strip<'_> {
                 let lines = 0..precision.words(next.w.input());
                 segment::<P>(next, panel, rows.start - next.first, lines)
             });
-            if let Some(short) = short {
+            if short.is_some() {
                 if panel == self.panels.start {
-                    short.fetch_all(s, precision);
+                    fetch_short::<S, P>(s, self.terms, panel);
                 }
-                self.fetch_short::<S, P>(s, panel);
+                let (terms, panel) = self.ahead::<P>(panel);
+                fetch_short::<S, P>(s, terms, panel);
             }
             let mut first = 0;
             // A term without inputs is a zero that has to be written all the same.
@@ -158,18 +159,17 @@ impl Strip<'_> {
     fn ahead<const P: usize>(&self, panel: usize) -> (&[Term<'_>], usize) {
         if panel + P < self.panels.end { (self.terms, panel + P) } else { self.then }
     }
+}
 
-    /// Fetches the short terms of the panels that come next. They are a few lines here and there, over before the CPU has
-    /// seen that they are read in order.
-    #[inline(always)]
-    fn fetch_short<S: Simd, const P: usize>(&self, s: S, panel: usize) {
-        let (terms, panel) = self.ahead::<P>(panel);
-        let short = |term: &&Term<'_>| term.x.precision.words(term.w.input()) <= SHORT_LINES;
-        for term in terms[1..].iter().filter(short) {
-            for panel in panel..(panel + P).min(term.w.count()) {
-                for line in term.w.panel(panel) {
-                    s.fetch(line);
-                }
+/// Fetches the short terms of `P` panels. They are a few lines here and there, over before the CPU has seen that they are
+/// read in order.
+#[inline(always)]
+fn fetch_short<S: Simd, const P: usize>(s: S, terms: &[Term<'_>], panel: usize) {
+    let short = |term: &&Term<'_>| term.w.precision().words(term.w.input()) <= SHORT_LINES;
+    for term in terms[1..].iter().filter(short) {
+        for panel in panel..(panel + P).min(term.w.count()) {
+            for line in term.w.panel(panel) {
+                s.fetch(line);
             }
         }
     }

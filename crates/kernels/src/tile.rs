@@ -54,17 +54,6 @@ impl<const P: usize> Segment<P> {
         }
     }
 
-    /// Fetches all its weights, scales too.
-    #[inline(always)]
-    pub(crate) fn fetch_all<S: Simd>(&self, s: S, precision: Precision) {
-        let lines = if precision == Precision::Int8 { self.lines.div_ceil(LANES) * TILE_LINES } else { self.lines };
-        for panel in self.panels {
-            for line in 0..lines {
-                s.fetch(panel.wrapping_add(line));
-            }
-        }
-    }
-
     /// `N` lines of each panel, from `first` on.
     #[inline(always)]
     fn fetch_lines<S: Simd, const N: usize>(&self, s: S, first: usize) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -257,17 +258,25 @@ fn five() -> u64 {
     5
 }
 
+/// Reads a configuration that `check` allows.
+pub(crate) fn read_checked<T: DeserializeOwned>(
+    path: &Path,
+    check: impl FnOnce(&T) -> Result<(), String>,
+) -> Result<T, TrainError> {
+    let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+    let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
+    let config = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    check(&config).map_err(invalid)?;
+    Ok(config)
+}
+
 impl Config {
     /// Reads and checks a configuration.
     ///
     /// # Errors
     /// A file that cannot be read, unknown keys, or values that cannot work together.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-        let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
-        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        config.check().map_err(invalid)?;
-        Ok(config)
+        read_checked(path, Self::check)
     }
 
     pub(crate) fn check(&self) -> Result<(), String> {

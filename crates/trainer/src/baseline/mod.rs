@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use sft::{SftOptions, SftTask, train as train_sft};
 
-use crate::config::Config;
+use crate::config::{Config, read_checked};
 use crate::error::TrainError;
 use crate::preferences::ActiveOptions;
 
@@ -57,15 +57,11 @@ impl BaselineConfig {
     /// # Errors
     /// A file that cannot be read, unknown keys, or values that cannot work together.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-        let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
-        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        let checked = match &config.method {
+        read_checked(path, |config: &Self| match &config.method {
             MethodOptions::Rlhf(run) => run.check(),
             MethodOptions::PromptedMorl(morl) => morl.check(),
             MethodOptions::MultitaskSft(sft) => sft.check(),
-        };
-        checked.map(|()| config).map_err(invalid)
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::annotate::judge::Judge;
 use crate::annotate::{Annotator, AnnotatorOptions, annotate as compare_all, read_answers};
+use crate::config::read_checked;
 use crate::error::TrainError;
 
 /// Compares answers and writes preference pairs.
@@ -35,13 +36,7 @@ impl AnnotateConfig {
     /// # Errors
     /// A file that cannot be read, unknown keys, or values that cannot be used.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-        let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
-        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        match config.annotator.check() {
-            Ok(()) => Ok(config),
-            Err(message) => Err(invalid(format!("annotator.{message}"))),
-        }
+        read_checked(path, |config: &Self| config.annotator.check().map_err(|message| format!("annotator.{message}")))
     }
 }
 

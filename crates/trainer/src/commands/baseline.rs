@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use tureen_engine::Checkpoint;
 
 use super::ppo::finish;
+use super::updates::Updates;
 use crate::Session;
 use crate::baseline::{BaselineConfig, MethodOptions, MorlOptions, SftOptions, train_sft};
 use crate::choice::near_target;
@@ -62,16 +62,9 @@ fn trained(mut session: Session, method: &str, pool: &Path) -> Result<(), TrainE
 
 fn sft(options: &SftOptions, pool: &Path) -> Result<(), TrainError> {
     let checkpoint = Checkpoint::open(&options.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} updates, {eta} left, {msg}");
-    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let mut losses = Vec::new();
-    let adapter = train_sft(&checkpoint, options, |done, all, loss| {
-        bar.set_length(all);
-        bar.set_position(done);
-        bar.set_message(format!("loss {loss:.3}"));
-        losses.push(loss);
-    })?;
-    bar.finish();
+    let mut updates = Updates::new();
+    let adapter = train_sft(&checkpoint, options, |done, all, loss| updates.tell(done, all, loss))?;
+    let losses = updates.finish();
     let base = checkpoint.base_facts();
     let metadata = metadata(&adapter, &base, [("tureen.method", "multitask_sft".to_owned())]);
     enter(&adapter, metadata, &options.policy, &base, &options.out, pool)?;

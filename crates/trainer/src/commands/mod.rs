@@ -8,6 +8,7 @@ mod ppo;
 mod publish;
 mod reward;
 mod rollout;
+mod updates;
 
 pub use annotate::{AnnotateArgs, AnnotateConfig, annotate};
 pub use baseline::{BaselineArgs, baseline};

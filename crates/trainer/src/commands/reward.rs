@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tureen_engine::Checkpoint;
 
-use crate::config::{LoraOptions, ModelOptions};
+use super::updates::Updates;
+use crate::config::{LoraOptions, ModelOptions, read_checked};
 use crate::error::TrainError;
 use crate::generator::{Generator, Order, Sampling, answer_seed};
 use crate::model::{Base, load_base};
@@ -111,24 +111,25 @@ impl RewardConfig {
     /// # Errors
     /// A file that cannot be read, unknown keys, or values that cannot be used.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-        let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
-        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        read_checked(path, Self::check)
+    }
+
+    fn check(&self) -> Result<(), String> {
         let positive = [
-            ("lora.r", config.lora.r),
-            ("pairs.max_length", config.pairs.max_length),
-            ("training.batch_size", config.training.batch_size),
-            ("training.num_train_epochs", config.training.num_train_epochs),
-            ("normalise.answers", config.normalise.answers),
-            ("normalise.max_new_tokens", config.normalise.max_new_tokens),
+            ("lora.r", self.lora.r),
+            ("pairs.max_length", self.pairs.max_length),
+            ("training.batch_size", self.training.batch_size),
+            ("training.num_train_epochs", self.training.num_train_epochs),
+            ("normalise.answers", self.normalise.answers),
+            ("normalise.max_new_tokens", self.normalise.max_new_tokens),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(invalid(format!("{name} must be at least 1")));
+            return Err(format!("{name} must be at least 1"));
         }
-        if !(0.0..1.0).contains(&config.pairs.heldout_share) || config.pairs.heldout_share == 0.0 {
-            return Err(invalid("pairs.heldout_share must be above 0 and below 1".into()));
+        if !(0.0..1.0).contains(&self.pairs.heldout_share) || self.pairs.heldout_share == 0.0 {
+            return Err("pairs.heldout_share must be above 0 and below 1".into());
         }
-        Ok(config)
+        Ok(())
     }
 }
 
@@ -155,15 +156,9 @@ pub fn reward(args: RewardArgs) -> Result<(), TrainError> {
     }
     let shape = Shape { r: config.lora.r, lora_alpha: config.lora.lora_alpha, a_seed: config.lora.a_seed };
     let mut model = RewardModel::new(&base, shape)?;
-    let mut losses = Vec::new();
-    let bar = bar();
-    train_on(&model, &base, &train_rows, &config.training, |done, all, loss| {
-        bar.set_length(all);
-        bar.set_position(done);
-        bar.set_message(format!("loss {loss:.3}"));
-        losses.push(loss);
-    })?;
-    bar.finish();
+    let mut updates = Updates::new();
+    train_on(&model, &base, &train_rows, &config.training, |done, all, loss| updates.tell(done, all, loss))?;
+    let losses = updates.finish();
     let answers = own_answers(&checkpoint, &base, &all, &config)?;
     model.normalise(&base, &answers)?;
     let heldout = accuracy(&model, &base, &heldout_rows)?;
@@ -189,11 +184,6 @@ pub fn reward(args: RewardArgs) -> Result<(), TrainError> {
         100.0 * heldout.high
     );
     Ok(())
-}
-
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} updates, {eta} left, {msg}");
-    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Held-out pairs and pairs to train on. All pairs of one prompt fall on one side: they share its answers.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tureen_engine::Checkpoint;
 
 use crate::answering::{AnswerOptions, PreferenceOptions, answer_prompts, longest_prompt};
-use crate::config::ModelOptions;
+use crate::config::{ModelOptions, read_checked};
 use crate::error::TrainError;
 use crate::generator::Generator;
 use crate::prompts::{Split, read, short};
@@ -64,11 +64,7 @@ impl RolloutConfig {
     /// # Errors
     /// A file that cannot be read, unknown keys, or values that cannot be used.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-        let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
-        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        config.check().map_err(invalid)?;
-        Ok(config)
+        read_checked(path, Self::check)
     }
 
     fn check(&self) -> Result<(), String> {

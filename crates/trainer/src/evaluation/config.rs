@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tureen_soup::Pool;
 
 use crate::annotate::{AnnotatorOptions, Measures};
-use crate::config::ModelOptions;
+use crate::config::{ModelOptions, read_checked};
 use crate::error::TrainError;
 use crate::reward::{Measure, MeasureOptions};
 
@@ -127,10 +127,7 @@ impl EvaluationConfig {
     /// # Errors
     /// A file that cannot be read, unknown keys, or values that cannot be used.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-        let invalid = |message: String| TrainError::Config { path: path.to_owned(), message };
-        let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        config.check().map_err(invalid)?;
+        let mut config: Self = read_checked(path, Self::check)?;
         if config.methods.is_empty() {
             let usual = [
                 ("base", MethodOptions::Base),

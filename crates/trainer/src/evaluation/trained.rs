@@ -6,6 +6,7 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
+use crate::config::read_checked;
 use crate::error::TrainError;
 
 #[derive(Deserialize)]
@@ -26,9 +27,7 @@ struct Entry {
 /// A manifest that cannot be read. An adapter without metadata tells nothing, and that is no error.
 pub(super) fn metadata(pool: &Path) -> Result<HashMap<String, HashMap<String, String>>, TrainError> {
     let path = pool.join("pool.toml");
-    let text = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-    let manifest: Manifest =
-        toml::from_str(&text).map_err(|error| TrainError::Config { path: path.clone(), message: error.to_string() })?;
+    let manifest: Manifest = read_checked(&path, |_| Ok(()))?;
     let of = |Entry { id, dir }: Entry| {
         let bytes = std::fs::read(pool.join(dir).join("adapter_model.safetensors")).ok();
         let header = bytes.and_then(|bytes| Some(SafeTensors::read_metadata(&bytes).ok()?.1));
