@@ -1,5 +1,7 @@
 //! Folding low-rank changes into weights: what a soup is materialised by.
 
+use std::ops::Range;
+
 use crate::Isa;
 use crate::line::Line;
 use crate::pack::Pack;
@@ -11,6 +13,8 @@ use crate::simd::{LANES, Op, Simd};
 /// Rows and vectors of columns that are summed together, all in registers.
 const ROWS: usize = 4;
 const VECTORS: usize = 4;
+/// Columns of a block.
+const BLOCK: usize = VECTORS * LANES;
 
 /// `W + B A`, the low-rank change of a soup: `A` stacks the policies' factors, `B` holds weights and scales.
 #[derive(Debug, Clone, Copy)]
@@ -22,40 +26,60 @@ pub struct Change<'a> {
 }
 
 impl Panels {
-    /// Packs `weight + B A`, `weight` (out, in) row-major; it is overwritten. One thread: matrices are folded side by side.
+    /// Packs `W + B A`. One thread: matrices are folded side by side.
     ///
-    /// Each value is one f32 chain from the base's over the ranks in their order, rounded to the precision once. `None`
-    /// when a value is not finite.
+    /// `rows` gives some rows of `W` (out, in), row-major, in order; asked for sixteen at a time, so that they stay in the
+    /// processor's cache until they are packed. Each value is one f32 chain from the base's over the ranks in their order,
+    /// rounded to the precision once. `None` when a value is not finite.
+    ///
+    /// # Errors
+    /// As `rows`.
     ///
     /// # Panics
     /// When the shapes do not fit, or there are no ranks.
-    #[must_use]
-    pub fn fold(
+    pub fn fold<E>(
         isa: Isa,
         precision: Precision,
         [out, input]: [usize; 2],
-        weight: &mut [f32],
+        mut rows: impl FnMut(Range<usize>) -> Result<Vec<f32>, E>,
         change: Change<'_>,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, E> {
         let rank = change.a.len() / input.max(1);
         assert!(rank > 0, "no ranks");
-        assert!(weight.len() == out * input && change.a.len() == rank * input && change.b.len() == out * rank);
+        assert!(change.a.len() == rank * input && change.b.len() == out * rank);
         let mut packed = Self::zero(precision, out, input);
+        let blocks = blocks(change.a, input);
         let mut finite = true;
-        let parts = weight.chunks_mut(LANES * input.max(1)).zip(change.b.chunks(LANES * rank));
-        for (lines, (rows, b)) in packed.panels_mut().zip(parts) {
-            finite &= isa.run(Fold { precision, rows, input, change: Change { a: change.a, b }, lines });
+        let firsts = (0..out).step_by(LANES);
+        for ((lines, first), b) in packed.panels_mut().zip(firsts).zip(change.b.chunks(LANES * rank)) {
+            let range = first..out.min(first + LANES);
+            let len = range.len() * input;
+            let mut rows = rows(range)?;
+            assert_eq!(rows.len(), len);
+            let change = Change { a: change.a, b };
+            finite &= isa.run(Fold { precision, rows: &mut rows, input, change, blocks: &blocks, lines });
         }
-        finite.then_some(packed)
+        Ok(finite.then_some(packed))
     }
 }
 
-/// Sixteen rows.
+/// `A`, cut into blocks of columns that stay in the processor's nearest cache: (block, rank, column). Columns that fill no
+/// block are left out.
+fn blocks(a: &[f32], input: usize) -> Vec<f32> {
+    let mut blocks = Vec::with_capacity(a.len());
+    for at in (0..input - input % BLOCK).step_by(BLOCK) {
+        blocks.extend(a.chunks_exact(input).flat_map(|row| &row[at..at + BLOCK]));
+    }
+    blocks
+}
+
+/// Up to sixteen rows.
 struct Fold<'a> {
     precision: Precision,
     rows: &'a mut [f32],
     input: usize,
     change: Change<'a>,
+    blocks: &'a [f32],
     lines: &'a mut [Line],
 }
 
@@ -64,52 +88,50 @@ impl Op for Fold<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> bool {
-        let Self { precision, rows, input, change: Change { a, b }, lines } = self;
+        let Self { precision, rows, input, change: Change { a, b }, blocks, lines } = self;
         let rank = a.len() / input;
-        let mut zero = s.splat(0.0);
-        for (rows, b) in rows.chunks_mut(ROWS * input).zip(b.chunks(ROWS * rank)) {
-            let whole = if rows.len() == ROWS * input { input - input % (VECTORS * LANES) } else { 0 };
-            for at in (0..whole).step_by(VECTORS * LANES) {
-                add_block(s, rows, input, at, a, b);
+        // Rows that fill no block are summed value by value, as are columns.
+        let blocked = rows.len() / input / ROWS * ROWS;
+        for (index, block) in blocks.chunks_exact(rank * BLOCK).enumerate() {
+            let (rows, b) = (&mut rows[..blocked * input], &b[..blocked * rank]);
+            for (rows, b) in rows.chunks_exact_mut(ROWS * input).zip(b.chunks_exact(ROWS * rank)) {
+                add_block(s, rows, index * BLOCK, block, b);
             }
-            for (row, b) in rows.chunks_exact_mut(input).zip(b.chunks_exact(rank)) {
-                for (at, w) in row.iter_mut().enumerate().skip(whole) {
-                    for (r, b) in b.iter().enumerate() {
-                        // As a lane of a vector does it.
-                        let [sum, ..] = lanes(s, s.mul_add(s.splat(*b), s.splat(a[r * input + at]), s.splat(*w)));
-                        *w = sum;
-                    }
+        }
+        let whole = input - input % BLOCK;
+        for (index, (row, b)) in rows.chunks_exact_mut(input).zip(b.chunks_exact(rank)).enumerate() {
+            let done = if index < blocked { whole } else { 0 };
+            for (at, w) in row.iter_mut().enumerate().skip(done) {
+                for (r, b) in b.iter().enumerate() {
+                    // As a lane of a vector does it.
+                    let [sum, ..] = lanes(s, s.mul_add(s.splat(*b), s.splat(a[r * input + at]), s.splat(*w)));
+                    *w = sum;
                 }
             }
         }
-        // x · 0 is NaN for all that is not finite.
-        for at in (0..rows.len()).step_by(LANES) {
-            zero = s.mul_add(load_part(s, rows, at), s.splat(0.0), zero);
-        }
+        let finite = all_finite(s, rows);
         Pack { precision, rows, input, lines }.run(s);
-        s.sum(zero) == 0.0
+        finite
     }
 }
 
-/// `VECTORS` vectors of `ROWS` rows.
+/// `ROWS` rows from column `at` on, with one block of `A` (rank, `BLOCK`).
 #[inline(always)]
-fn add_block<S: Simd>(s: S, rows: &mut [f32], input: usize, at: usize, a: &[f32], b: &[f32]) {
-    let rank = a.len() / input;
+fn add_block<S: Simd>(s: S, rows: &mut [f32], at: usize, block: &[f32], b: &[f32]) {
+    let (rank, input) = (block.len() / BLOCK, rows.len() / ROWS);
     let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
     for (i, sums) in sums.iter_mut().enumerate() {
         for (v, sum) in sums.iter_mut().enumerate() {
             *sum = load_part(s, rows, i * input + at + v * LANES);
         }
     }
-    for r in 0..rank {
-        let mut factors = [s.splat(0.0); VECTORS];
-        for (v, factor) in factors.iter_mut().enumerate() {
-            *factor = load_part(s, a, r * input + at + v * LANES);
-        }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            let b = s.splat(b[i * rank + r]);
-            for (sum, factor) in sums.iter_mut().zip(&factors) {
-                *sum = s.mul_add(b, *factor, *sum);
+    let b: [&[f32]; ROWS] = std::array::from_fn(|i| &b[i * rank..][..rank]);
+    for (r, factors) in block.as_chunks::<LANES>().0.as_chunks::<VECTORS>().0.iter().enumerate() {
+        let factors = factors.each_ref().map(|factor| s.load(factor));
+        for (sums, b) in sums.iter_mut().zip(b) {
+            let b = s.splat(b[r]);
+            for (sum, factor) in sums.iter_mut().zip(factors) {
+                *sum = s.mul_add(b, factor, *sum);
             }
         }
     }
@@ -118,6 +140,18 @@ fn add_block<S: Simd>(s: S, rows: &mut [f32], input: usize, at: usize, a: &[f32]
             s.store(*sum, to);
         }
     }
+}
+
+#[inline(always)]
+fn all_finite<S: Simd>(s: S, values: &[f32]) -> bool {
+    // x · 0 is NaN for all that is not finite. Four sums, which need not wait for each other.
+    let mut zeros = [s.splat(0.0); VECTORS];
+    for block in (0..values.len()).step_by(BLOCK) {
+        for (v, zero) in zeros.iter_mut().enumerate() {
+            *zero = s.mul_add(load_part(s, values, block + v * LANES), s.splat(0.0), *zero);
+        }
+    }
+    zeros.into_iter().all(|zero| s.sum(zero) == 0.0)
 }
 
 #[inline(always)]

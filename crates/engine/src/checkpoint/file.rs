@@ -1,7 +1,7 @@
 //! A file that is opened once, hashed and then read again and again.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -36,6 +36,17 @@ impl Watched {
         // A reader that panicked left nothing behind but the position, which is set anew.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.rewind().and_then(|()| read(&file)).map_err(CheckpointError::io(&self.path))
+    }
+
+    /// `size` bytes from `start` on. Allocates them: the caller knows that the file has them.
+    pub(crate) fn bytes(&self, start: u64, size: usize) -> Result<Vec<u8>, CheckpointError> {
+        let mut bytes = vec![0; size];
+        self.with(|mut file| {
+            file.seek(SeekFrom::Start(start))?;
+            file.read_exact(&mut bytes)
+        })?;
+        self.check()?;
+        Ok(bytes)
     }
 
     /// Refuses a file whose length or time of change is no longer that of its opening.

@@ -9,6 +9,7 @@ mod gguf;
 mod hugging_face;
 mod layout;
 mod name;
+mod stored;
 
 use std::fmt;
 use std::path::Path;
@@ -20,6 +21,7 @@ pub use self::gguf::GgufError;
 use self::gguf::GgufFile;
 pub(crate) use self::gguf::metadata::Metadata;
 use self::hugging_face::{Directory, Opened};
+pub(crate) use self::stored::Stored;
 use crate::chat::ChatTemplate;
 use crate::model_config::ModelConfig;
 use crate::tokenizer::Tokenizer;
@@ -125,9 +127,17 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::UnknownTensor`], or [`CheckpointError::Changed`] if the file is no longer the one that was opened.
     pub fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
+        self.stored(name)?.tensor()
+    }
+
+    /// A tensor as it is stored. Reads the file each time.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub(crate) fn stored(&self, name: &str) -> Result<Stored, CheckpointError> {
         match &self.weights {
-            Weights::Gguf(file) => file.tensor(name),
-            Weights::Directory(directory) => directory.tensor(name),
+            Weights::Gguf(file) => file.stored(name),
+            Weights::Directory(directory) => directory.stored(name),
         }
     }
 

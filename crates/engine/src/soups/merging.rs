@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tureen_kernels::{Change, Panels, Precision};
-use tureen_soup::merge::{self, MergeError, PeftAdapter};
+use tureen_soup::merge::{self, LowRank, MergeError};
 use tureen_soup::{Pool, Soup};
 
 use super::merger::Materials;
@@ -28,13 +28,12 @@ pub(super) struct Merging<'a> {
     pool: &'a Pool,
     soup: &'a Soup,
     touched: HashSet<String>,
-    low_rank: Option<PeftAdapter>,
+    low_rank: bool,
 }
 
 impl<'a> Merging<'a> {
     pub(super) fn new(from: &'a Materials, pool: &'a Pool, soup: &'a Soup) -> Self {
-        let narrow = from.model.precision() != Precision::F32;
-        let low_rank = if narrow { merge::as_peft(pool, soup).ok() } else { None };
+        let low_rank = from.model.precision() != Precision::F32 && merge::is_low_rank(pool, soup);
         let touched = merge::touched(pool, soup).into_iter().collect();
         Self { from, pool, soup, touched, low_rank }
     }
@@ -54,12 +53,14 @@ impl Source for Merging<'_> {
     }
 
     fn panels(&self, name: &str, layout: Layout<'_>, shape: [usize; 2]) -> Result<Option<Arc<Panels>>, MergeFailure> {
-        let module = name.strip_suffix(".weight").unwrap_or(name);
-        let Some((a, b, ..)) = self.low_rank.as_ref().and_then(|soup| soup.adapter().modules.get(module)) else {
+        if !self.low_rank {
             return Ok(self.values(name)?.map(|weight| layout.pack(shape, &weight)));
-        };
-        let mut weight: Vec<f32> = self.from.checkpoint.tensor(name)?.flatten_all()?.to_vec1()?;
-        let folded = Panels::fold(self.from.isa, layout.precision, shape, &mut weight, Change { a, b });
+        }
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        let Some(LowRank { a, b, .. }) = merge::low_rank(self.pool, self.soup, module)? else { return Ok(None) };
+        let stored = self.from.checkpoint.stored(name)?;
+        let rows = |rows| stored.rows(rows);
+        let folded = Panels::fold(self.from.isa, layout.precision, shape, rows, Change { a: &a, b: &b })?;
         let folded = folded.ok_or_else(|| MergeError::NotFinite { name: name.to_owned() })?;
         Ok(Some(Arc::new(folded)))
     }

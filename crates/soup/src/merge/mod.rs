@@ -23,6 +23,7 @@ mod delta;
 mod error;
 mod factor;
 mod linear;
+mod low_rank;
 mod mean;
 mod slerp;
 mod ties;
@@ -32,6 +33,7 @@ use std::collections::BTreeSet;
 pub use as_peft::{PeftAdapter, as_peft};
 pub(crate) use delta::Delta;
 pub use error::MergeError;
+pub use low_rank::{LowRank, is_low_rank, low_rank};
 use mean::Mean;
 
 use crate::{Method, Policy, PolicyWeights, Pool, Soup};

@@ -7,15 +7,11 @@ mod error;
 mod header;
 pub(crate) mod metadata;
 mod names;
-mod rows;
 pub(crate) mod value;
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::BufReader;
 use std::path::Path;
-
-use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use candle_core::{Device, Tensor};
 
 pub use self::error::GgufError;
 use self::header::{Header, TensorInfo};
@@ -25,6 +21,7 @@ use crate::checkpoint::CheckpointError;
 use crate::checkpoint::digest;
 use crate::checkpoint::file::Watched;
 use crate::checkpoint::layout::Shapes;
+use crate::checkpoint::stored::{Encoding, Stored};
 use crate::model_config::{ModelConfig, RopeScaling};
 use crate::tokenizer::{Refusal, Tokenizer};
 
@@ -88,37 +85,22 @@ impl GgufFile {
         self.tensors.get(name).map(|info| info.shape.as_slice())
     }
 
-    /// The tensor in f32 and in Hugging Face row order.
-    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
+    pub(crate) fn stored(&self, name: &str) -> Result<Stored, CheckpointError> {
         let info = self.tensors.get(name).ok_or_else(|| CheckpointError::UnknownTensor(name.to_owned()))?;
-        let tensor = decode(&self.file, info)?;
-        let heads = match () {
-            () if self.config.architecture != "llama" => return Ok(tensor),
-            () if name.contains(".q_proj.") => self.config.num_attention_heads,
-            () if name.contains(".k_proj.") => self.config.num_key_value_heads,
-            () => return Ok(tensor),
-        };
-        let columns = info.shape.get(1).copied().unwrap_or(1);
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let values = rows::unpermute(&values, heads, columns);
-        Ok(Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu)?)
+        let permuted =
+            self.config.architecture == "llama" && [".q_proj.", ".k_proj."].iter().any(|part| name.contains(part));
+        Ok(Stored { head: permuted.then_some(self.config.head_dim), ..read(&self.file, info)? })
     }
 }
 
-fn decode(file: &Watched, info: &TensorInfo) -> Result<Tensor, CheckpointError> {
-    // Allocated only after the header's check that the file holds as many bytes.
-    let mut bytes = vec![0; info.size];
-    file.with(|mut file| {
-        file.seek(SeekFrom::Start(info.start))?;
-        file.read_exact(&mut bytes)
-    })?;
-    file.check()?;
-    let tensor = qtensor_from_ggml(info.dtype, &bytes, info.shape.clone(), &Device::Cpu)?;
-    Ok(tensor.dequantize(&Device::Cpu)?)
+fn read(file: &Watched, info: &TensorInfo) -> Result<Stored, CheckpointError> {
+    let bytes = file.bytes(info.start, info.size)?;
+    Ok(Stored { bytes, encoding: Encoding::Ggml(info.dtype), shape: info.shape.clone(), head: None })
 }
 
 fn divisors_of(file: &Watched, info: &TensorInfo, head_dim: usize) -> Result<RopeScaling, CheckpointError> {
-    let divisors: Vec<f64> = decode(file, info)?.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
+    let divisors: Vec<f64> =
+        read(file, info)?.tensor()?.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
     if divisors.len() != head_dim / 2 || divisors.iter().any(|divisor| !divisor.is_finite() || *divisor <= 0.0) {
         return Err(CheckpointError::Weights(vec!["rope_freqs.weight does not fit the heads".into()]));
     }

@@ -9,14 +9,13 @@ mod shards;
 
 use std::path::Path;
 
-use candle_core::Tensor;
-
 use self::document::Document;
 use self::shards::Shards;
 use crate::chat::ChatTemplate;
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::digest;
 use crate::checkpoint::layout::Shapes;
+use crate::checkpoint::stored::Stored;
 use crate::model_config::ModelConfig;
 use crate::tokenizer::Tokenizer;
 
@@ -58,9 +57,8 @@ impl Directory {
         self.shards.shape(name)
     }
 
-    /// The tensor in f32.
-    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
-        self.shards.tensor(name)
+    pub(crate) fn stored(&self, name: &str) -> Result<Stored, CheckpointError> {
+        self.shards.stored(name)
     }
 }
 

@@ -1,10 +1,8 @@
 //! The weights of a directory: one safetensors file, or several with an index.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::BufReader;
 use std::path::Path;
-
-use candle_core::{DType, Device, Tensor};
 
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::digest;
@@ -12,6 +10,7 @@ use crate::checkpoint::file::Watched;
 use crate::checkpoint::hugging_face::document::{Document, MAX_SETTINGS};
 use crate::checkpoint::hugging_face::safetensors::{self, TensorInfo};
 use crate::checkpoint::layout::Shapes;
+use crate::checkpoint::stored::{Encoding, Stored};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -78,17 +77,10 @@ impl Shards {
         self.tensors.get(name).map(|(_, info)| info.shape.as_slice())
     }
 
-    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
+    pub(crate) fn stored(&self, name: &str) -> Result<Stored, CheckpointError> {
         let (place, info) = self.tensors.get(name).ok_or_else(|| CheckpointError::UnknownTensor(name.to_owned()))?;
-        let file = &self.files[*place].1;
-        // Allocated only after the head's check that the file holds as many bytes.
-        let mut bytes = vec![0; info.size];
-        file.with(|mut file| {
-            file.seek(SeekFrom::Start(info.start))?;
-            file.read_exact(&mut bytes)
-        })?;
-        file.check()?;
-        Ok(Tensor::from_raw_buffer(&bytes, info.dtype, &info.shape, &Device::Cpu)?.to_dtype(DType::F32)?)
+        let bytes = self.files[*place].1.bytes(info.start, info.size)?;
+        Ok(Stored { bytes, encoding: Encoding::Plain(info.dtype), shape: info.shape.clone(), head: None })
     }
 }
 
