@@ -42,4 +42,5 @@ pub mod startup;
 pub mod store;
 pub mod submit;
 pub mod telemetry;
+pub mod tls;
 pub mod wire;

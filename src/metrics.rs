@@ -99,6 +99,7 @@ pub struct Metrics {
     served: Family<PathLabels, Counter>,
     refused: Family<CodeLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
+    tls_reloads: Family<OutcomeLabels, Counter>,
     lookups: Family<SourceLabels, Counter>,
     prompt_tokens: Counter,
     generation_tokens: Counter,
@@ -124,6 +125,7 @@ impl Default for Metrics {
             served: family(r, "soups_served", "Generations by the path that serves their soup"),
             refused: family(r, "generations_refused", "Generations refused before they began, by code"),
             lookups: family(r, "profile_lookups", "Profiles that generations asked for, by where they were found"),
+            tls_reloads: family(r, "tls_reloads", "New certificates by outcome"),
             reloads: family(r, "pool_reloads", "Reloads of the pool by outcome"),
             prompt_tokens: counter(r, "prompt_tokens", "Prompt tokens of finished generations"),
             generation_tokens: counter(r, "generation_tokens", "Generated tokens of finished generations"),
@@ -157,6 +159,12 @@ impl Metrics {
     pub fn reloaded(&self, ok: bool) {
         let outcome = if ok { "swapped" } else { "refused" };
         self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A new certificate was taken, or refused.
+    pub fn tls_reloaded(&self, ok: bool) {
+        let outcome = if ok { "swapped" } else { "refused" };
+        self.tls_reloads.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// A generation asked for a profile.

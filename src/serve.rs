@@ -6,11 +6,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use axum_server::Handle;
+use axum_server::tls_rustls::RustlsAcceptor;
+use futures_util::future::BoxFuture;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::app::App;
 use crate::housekeeping;
 use crate::router::router;
+use crate::tls::Tls;
 
 /// After the streams are cut, the time their last bytes get to leave.
 const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -24,7 +27,12 @@ const ENGINE_STOP: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    tls: Option<Tls>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
     let handle = Handle::new();
     let kept = app.store.clone().map(|store| tokio::spawn(housekeeping::keep(app.clone(), store)));
     let _kept = kept.map(AbortOnDropHandle::new);
@@ -33,7 +41,17 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     let mut server =
         axum_server::from_tcp(listener)?.handle(handle.clone()).first_request_timeout(Some(header_timeout));
     server.http_builder().http1().header_read_timeout(Some(header_timeout));
-    let serving = server.serve(router(app.clone()).into_make_service());
+    let service = router(app.clone()).into_make_service();
+    let mut _followed = None;
+    let serving: BoxFuture<'_, io::Result<()>> = match tls {
+        None => Box::pin(server.serve(service)),
+        Some(tls) => {
+            let acceptor = RustlsAcceptor::new(tls.served()).handshake_timeout(header_timeout);
+            let metrics = app.metrics.clone();
+            _followed = Some(AbortOnDropHandle::new(tokio::spawn(async move { tls.follow(&metrics).await })));
+            Box::pin(server.acceptor(acceptor).serve(service))
+        }
+    };
     let served = tokio::select! {
         served = serving => served,
         never = drain(&app, handle, shutdown) => match never {},

@@ -10,6 +10,7 @@ use crate::auth::Auth;
 use crate::config::{self, Config, PoolWeights};
 use crate::exit::Failure;
 use crate::store::Store;
+use crate::tls::Tls;
 
 /// Everything that is wrong with a pool.
 #[derive(Debug)]
@@ -109,6 +110,14 @@ pub async fn open_store(config: &Config) -> Result<(Option<Store>, Auth), Failur
 /// Exit 78 when it cannot be written, or is not as it was left.
 pub fn open_audit(config: &Config) -> Result<Option<Audit>, Failure> {
     Audit::open(&config.audit).map_err(Failure::config)
+}
+
+/// Reads the certificate, if the server is to speak TLS.
+///
+/// # Errors
+/// Exit 78 with the file that cannot be used.
+pub fn open_tls(config: &Config) -> Result<Option<Tls>, Failure> {
+    config.server.tls.as_ref().map(Tls::open).transpose().map_err(Failure::config)
 }
 
 /// Starts the engine.

@@ -22,6 +22,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
     if !config.base.path.exists() {
         pull::pull(&config).map_err(Failure::config)?;
     }
+    let tls = startup::open_tls(&config)?;
     // Before the model is read: a taken port and a missing key are told at once.
     let listener = bind(config.server.bind)?;
     let address = listener.local_addr().map_err(Failure::engine)?;
@@ -32,8 +33,8 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let engine = startup::start_engine(&config, base, pool)?;
     let served = runtime.block_on(async {
         let shutdown = signals::shutdown()?;
-        announce(address, &engine.pool());
-        serve::serve(listener, App::new(engine, config, store, auth, audit), shutdown).await
+        announce(address, if tls.is_some() { "https" } else { "http" }, &engine.pool());
+        serve::serve(listener, App::new(engine, config, store, auth, audit), tls, shutdown).await
     });
     runtime.shutdown_timeout(STRAGGLERS);
     served.map_err(Failure::engine)
@@ -55,16 +56,16 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-fn announce(address: SocketAddr, pool: &Pool) {
+fn announce(address: SocketAddr, scheme: &str, pool: &Pool) {
     let ids: Vec<_> = pool.policies().iter().map(|p| p.id().to_string()).collect();
-    println!("tureen is ready on http://{address} (revision {}, {} policies)", pool.revision(), ids.len());
+    println!("tureen is ready on {scheme}://{address} (revision {}, {} policies)", pool.revision(), ids.len());
     let wish = match &ids[..] {
         [] => String::new(),
         [one] => format!("\"{one}\":1"),
         [one, .., other] => format!("\"{one}\":0.6,\"{other}\":0.4"),
     };
     println!(
-        "try: curl -N http://{address}/generate -H 'content-type: application/json' \
+        "try: curl -N {scheme}://{address}/generate -H 'content-type: application/json' \
          -d '{{\"inputs\":\"Why is the sky blue?\",\"preference\":{{{wish}}},\"stream\":true}}'"
     );
 }

@@ -125,6 +125,17 @@ pub struct Server {
     pub keep_alive: Duration,
     /// Time that running streams get after a shutdown signal.
     pub shutdown_grace: Duration,
+    /// Certificate and key; `None` serves plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+/// `[server] tls_cert`, `tls_key`
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The certificate and those between it and the root, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
 }
 
 /// `[base]`

@@ -32,6 +32,8 @@ pub(super) struct RawServer {
     pub(super) request_timeout_ms: u64,
     pub(super) keep_alive_ms: u64,
     pub(super) shutdown_grace_ms: u64,
+    pub(super) tls_cert: String,
+    pub(super) tls_key: String,
 }
 
 #[derive(Deserialize)]

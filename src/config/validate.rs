@@ -12,7 +12,7 @@ use super::raw::{
     RawAdmin, RawAudit, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawLearning, RawLimits, RawLog, RawPool,
     RawServer, RawStore,
 };
-use super::{Audit, Auth, Base, Config, ConfigError, Engine, Learning, Limits, Log, Pool, Secret, Server, Store};
+use super::{Audit, Auth, Base, Config, ConfigError, Engine, Learning, Limits, Log, Pool, Secret, Server, Store, Tls};
 
 pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
     let RawConfig { server, base, pool, engine, auth, store, rules, audit, learning, limits, cache, admin, log } = raw;
@@ -36,8 +36,22 @@ pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
 }
 
 fn server(raw: RawServer) -> Result<Server, ConfigError> {
-    let RawServer { bind, header_timeout_ms, body_timeout_ms, request_timeout_ms, keep_alive_ms, shutdown_grace_ms } =
-        raw;
+    let RawServer {
+        bind,
+        header_timeout_ms,
+        body_timeout_ms,
+        request_timeout_ms,
+        keep_alive_ms,
+        shutdown_grace_ms,
+        tls_cert,
+        tls_key,
+    } = raw;
+    let tls = match (tls_cert.is_empty(), tls_key.is_empty()) {
+        (true, true) => None,
+        (false, false) => Some(Tls { cert: tls_cert.into(), key: tls_key.into() }),
+        (true, false) => return Err(invalid("server.tls_cert", tls_cert, "server.tls_key is set: give both")),
+        (false, true) => return Err(invalid("server.tls_key", tls_key, "server.tls_cert is set: give both")),
+    };
     Ok(Server {
         bind: address(&bind)?,
         header_timeout: millis("server.header_timeout_ms", header_timeout_ms)?,
@@ -45,6 +59,7 @@ fn server(raw: RawServer) -> Result<Server, ConfigError> {
         request_timeout: millis("server.request_timeout_ms", request_timeout_ms)?,
         keep_alive: millis("server.keep_alive_ms", keep_alive_ms)?,
         shutdown_grace: Duration::from_millis(shutdown_grace_ms),
+        tls,
     })
 }
 

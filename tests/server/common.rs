@@ -88,11 +88,12 @@ impl Server {
         let (base, pool) = startup::open(&config).unwrap();
         let engine = startup::start_engine(&config, base, pool).unwrap();
         let audit = startup::open_audit(&config).unwrap();
+        let tls = startup::open_tls(&config).unwrap();
         let app = App::new(engine, config, store, auth, audit);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(serve::serve(listener, app.clone(), async move {
+        let task = tokio::spawn(serve::serve(listener, app.clone(), tls, async move {
             // A dropped sender stops the server as well.
             let _ = stopped.await;
         }));

@@ -21,4 +21,5 @@ mod lifecycle;
 mod pool;
 mod profiles;
 mod rules;
+mod tls;
 mod weights;
