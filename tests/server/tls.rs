@@ -50,8 +50,9 @@ async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     server.until(async || client(&server, &second).get(livez(&server)).send().await.is_ok()).await;
     assert!(client(&server, &first).get(livez(&server)).send().await.is_err(), "the first certificate is still shown");
     std::fs::write(dir.path().join("cert.pem"), "broken").unwrap();
+    // Counted more than once when the server looks between the two files of a pair.
     let refused = || server.app.metrics.scrape(&server.app.engine.stats(), 0);
-    server.until(async || refused().contains("tureen_tls_reloads_total{outcome=\"refused\"} 1")).await;
+    server.until(async || refused().contains("tureen_tls_reloads_total{outcome=\"refused\"}")).await;
     assert_eq!(client(&server, &second).get(livez(&server)).send().await.unwrap().status(), 200);
 }
 
