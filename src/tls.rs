@@ -2,7 +2,7 @@
 //!
 //! HTTP/1.1 alone is offered, so that the timeouts of plain connections are those of encrypted ones.
 
-pub mod client;
+pub(crate) mod client;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Tls {
     }
 
     /// Takes new files as they come; connections that are open stay as they are. What cannot be used is told and counted
-    /// once, and the certificate before it stays. Returns when it is dropped.
+    /// once, and the certificate before it stays. Runs until it is dropped.
     pub async fn follow(mut self, metrics: &Metrics) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(LOOK).await;

@@ -9,6 +9,7 @@ use crate::startup;
 /// # Errors
 /// 78 with every problem.
 pub fn run(config: &Config) -> Result<(), Failure> {
+    startup::open_tls(config)?;
     super::block_on(startup::open_store(config))??;
     let (base, pool) = startup::open(config)?;
     println!("base {} ({})", base.name(), base.sha256());

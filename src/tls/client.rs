@@ -12,7 +12,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 ///
 /// # Errors
 /// When rustls cannot be set up.
-pub fn any_certificate() -> Result<ClientConfig, Error> {
+pub(crate) fn any_certificate() -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.clone()));
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

@@ -95,6 +95,8 @@ fn configuration_base_and_pool_are_78() {
         (&[("BASE__PATH", "/no/such/base")], "tureen pull"),
         (&[("POOL__DIR", "/no/such/pool")], "[pool] dir"),
         (&[("LOG__FILTER", "a=b=c")], "RUST_LOG"),
+        (&[("SERVER__TLS_KEY", "key.pem")], "give both"),
+        (&[("SERVER__TLS_CERT", "/no/such.pem"), ("SERVER__TLS_KEY", "/no/such.pem")], "tls_cert"),
     ] {
         let (code, _, stderr) = run(&fixture.variables(settings), &["check"]);
         assert_eq!(code, 78, "{settings:?}: {stderr}");

@@ -39,7 +39,7 @@ impl Stored {
         let count = rows.len();
         let bytes = match self.head {
             None => Cow::from(&self.bytes[rows.start * width..rows.end * width]),
-            Some(head) => rows.flat_map(|row| bytes_of(stored_row(row, head))).copied().collect(),
+            Some(head) => rows.map(|row| bytes_of(stored_row(row, head))).collect::<Vec<_>>().concat().into(),
         };
         let shape = [&[count], &self.shape[1..]].concat();
         Ok(self.decode(&bytes, shape)?.flatten_all()?.to_vec1()?)
