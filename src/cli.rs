@@ -42,6 +42,9 @@ pub enum Command {
     /// Look after the store of profiles and keys.
     #[command(subcommand)]
     Db(Db),
+    /// Write what users chose as training data.
+    #[command(subcommand)]
+    Feedback(Feedback),
     /// Check the audit log, and make answers again.
     #[command(subcommand)]
     Audit(Audit),
@@ -162,6 +165,24 @@ pub enum Db {
         /// The new file; it must not exist.
         file: PathBuf,
     },
+}
+
+/// `tureen feedback`
+#[derive(Debug, Subcommand)]
+pub enum Feedback {
+    /// Write the kept preference pairs as JSON lines in TRL's conversational shape, which `tureen-trainer` reads.
+    Export(FeedbackExport),
+}
+
+/// `tureen feedback export`
+#[derive(Debug, Args)]
+pub struct FeedbackExport {
+    /// Whose users' pairs.
+    #[arg(long, default_value = DEFAULT_OWNER)]
+    pub owner: String,
+    /// The new file; standard output when left out.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `tureen audit`

@@ -11,17 +11,21 @@ use crate::store::{Store, StoreError};
 /// A key that was made or revoked, here or elsewhere, works or ends after about this.
 const KEYS: Duration = Duration::from_millis(500);
 
-/// Changes are forgotten this much later than they may be.
-const CHANGES: Duration = Duration::from_mins(10);
+/// What is too old is forgotten this much later than it may be.
+const OLD: Duration = Duration::from_mins(10);
 
 /// Keeps the keys as the store has them, and the store free of what is too old. Returns when it is dropped.
 pub async fn keep(app: App, store: Store) -> Infallible {
-    let age = i64::try_from(app.config.store.idempotency.as_millis()).unwrap_or(i64::MAX);
+    let ms = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    let (changes, pairs) = (ms(app.config.store.idempotency), ms(app.config.learning.pairs));
     let keys = every(KEYS, || app.auth.refresh(&store));
-    let changes = every(CHANGES, || async { store.forget_changes(age).await.map(drop) });
+    let old = every(OLD, || async {
+        store.forget_changes(changes).await?;
+        store.forget_pairs(pairs).await.map(drop)
+    });
     tokio::select! {
         never = keys => never,
-        never = changes => never,
+        never = old => never,
     }
 }
 

@@ -126,7 +126,7 @@ impl Live {
                     record.token(id, logprob, &text);
                 }
                 if let Some(keep) = &mut self.keep {
-                    keep.token(id);
+                    keep.token(id, &text);
                 }
                 if let Some(explain) = &mut self.explain {
                     explain.token(id, &text, logprob);
@@ -143,11 +143,11 @@ impl Live {
                     return Some(step);
                 }
                 self.meter.finished(reason, prompt_tokens, generated_tokens);
+                if let Some(keep) = self.keep.take() {
+                    keep.finish(&text);
+                }
                 self.text.push_str(&text);
                 let details = Details { finish_reason, prompt_tokens, generated_tokens, seed, tokens: None };
-                if let Some(keep) = self.keep.take() {
-                    keep.finish();
-                }
                 // Its row is free for others while it is explained.
                 self.generation = None;
                 let explanation = self.explanation().await;

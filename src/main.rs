@@ -39,6 +39,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Audit(command) => commands::audit::run(&config, command),
         Command::Simulate(args) => commands::simulate::run(&config, &args),
         Command::Db(command) => commands::db::run(&config, &command),
+        Command::Feedback(command) => commands::feedback::run(&config, command),
         Command::Healthcheck => commands::healthcheck::run(&config),
         Command::Openapi => commands::openapi::run(),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use crate::store::{Change, Changed, Edit, Erased, Page, Profile, Store, StoreError, UserId};
+use crate::store::{Change, Changed, Edit, Erased, KeptPair, Page, Profile, Store, StoreError, UserId};
 
 /// How long a profile that was read is used without asking the store again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -88,6 +88,14 @@ impl Profiles {
     /// As there.
     pub async fn users(&self, owner: &str, after: Option<&UserId>, limit: u32) -> Result<Page, StoreError> {
         self.store.users(owner, after, limit).await
+    }
+
+    /// See [`Store::pairs_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn pairs_of(&self, owner: &Arc<str>, user: &UserId) -> Result<Vec<KeptPair>, StoreError> {
+        self.store.pairs_of(owner, user).await
     }
 
     fn forget(&self, owner: &Arc<str>, user: &UserId) -> Forget<'_> {

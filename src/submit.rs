@@ -51,13 +51,10 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     let ruled = caller.rules().apply(&pool, asked.clone()).map_err(|e| rules_error(e, field))?;
     let soup = Arc::new(ruled.soup.clone());
     let (prompt, order) = tokenise(app.engine.clone(), order).await?;
+    let keep = Keeping::begin(app, caller, id, &order, &prompt);
     let prompt_tokens = prompt.len();
     let params = params(&app.config, app.engine.checkpoint(), prompt_tokens, order.sampling)?;
     let parameters = ParametersRecord::from(&params);
-    let keep = app
-        .profiles
-        .as_ref()
-        .map(|_| Keeping::new(app.recent.clone(), caller.owner().clone(), id.as_str(), prompt.clone()));
     let explain = order.explain.then(|| explain(app, &pool, &prompt, &params)).transpose()?;
     let (client, path) = (turns_of(caller), PathChoice::Auto);
     let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 pub mod db;
+pub mod feedback;
 pub mod generate;
 pub mod healthcheck;
 pub mod keys;

@@ -239,6 +239,15 @@ pub struct Learning {
     pub model: learn::Learning,
     /// Bytes of answers that feedback can name by request id.
     pub recent_bytes: u64,
+    /// How long preference pairs are kept for training; zero keeps none.
+    pub pairs: Duration,
+}
+
+impl Learning {
+    /// Whether preference pairs are kept.
+    pub fn keeps_pairs(&self) -> bool {
+        !self.pairs.is_zero()
+    }
 }
 
 /// When records are brought to the disk.

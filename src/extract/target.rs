@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::problem::ApiError;
 use crate::profiles::Profiles;
-use crate::store::{Change, Changed, Edit, Profile, UserId};
+use crate::store::{Change, Changed, Edit, Pair, Profile, UserId};
 
 const LONGEST_CLIENT_KEY: usize = 255;
 
@@ -41,9 +41,22 @@ impl Target {
         what: impl Debug,
         decide: impl Fn(Option<&Profile>) -> Result<Edit, ApiError>,
     ) -> Result<Changed, ApiError> {
+        self.change_leaving(None, what, decide).await
+    }
+
+    /// Likewise; `pair` is kept with the change.
+    ///
+    /// # Errors
+    /// As [`Target::change`].
+    pub async fn change_leaving(
+        &self,
+        pair: Option<&Pair>,
+        what: impl Debug,
+        decide: impl Fn(Option<&Profile>) -> Result<Edit, ApiError>,
+    ) -> Result<Changed, ApiError> {
         let fingerprint = hex::encode(Sha256::digest(format!("{} {what:?}", self.user.as_str())));
         let client_key = self.client_key.as_deref();
-        let change = Change { owner: &self.owner, user: &self.user, client_key, fingerprint };
+        let change = Change { owner: &self.owner, user: &self.user, client_key, fingerprint, pair };
         let checked = |current: Option<&Profile>| {
             self.when.check(current)?;
             decide(current)

@@ -4,10 +4,11 @@ use axum::http::StatusCode;
 use tureen_engine::{GenerationError, SubmitError, Text};
 use tureen_soup::learn::{Learning, Taste};
 
-use super::{Said, names};
+use super::{Said, Words, names};
 use crate::app::App;
 use crate::explain::poles;
 use crate::problem::ApiError;
+use crate::store::Pair;
 
 /// What somebody said about answers.
 #[derive(Debug)]
@@ -16,6 +17,20 @@ pub enum Lesson {
     Choice(Said, Said),
     /// How good it is, from 0 to 1; as good as the base's is 0.5.
     Rating(Said, f64),
+}
+
+impl Lesson {
+    /// The choice as a pair for training. `None` for ratings, for texts that are not known, and where there is nothing to
+    /// choose: answers to two prompts, the same answer twice, or an empty one.
+    pub fn pair(&self) -> Option<Pair> {
+        let Self::Choice(chosen, rejected) = self else { return None };
+        let (chosen, rejected) = (chosen.words.as_ref()?, rejected.words.as_ref()?);
+        let says = |words: &Words| !words.answer.trim().is_empty();
+        let fits =
+            chosen.prompt == rejected.prompt && chosen.answer != rejected.answer && says(chosen) && says(rejected);
+        let answers = (chosen.answer.clone(), rejected.answer.clone());
+        fits.then(|| Pair { prompt: rejected.prompt.clone(), chosen: answers.0, rejected: answers.1 })
+    }
 }
 
 /// A lesson, scored.
@@ -46,7 +61,7 @@ pub async fn judge(app: &App, lesson: Lesson) -> Result<Judged, ApiError> {
         ApiError::invalid("nothing_to_learn", "user", "preferences are learned over pools of 2 to 64 policies")
     })?;
     let soups = poles(&pool);
-    let rewards = async |Said { prompt, answer }: Said| {
+    let rewards = async |Said { prompt, answer, words: _ }: Said| {
         let most = app.config.limits.max_explain_tokens;
         if soups.len().saturating_mul(prompt.len() + answer.len()) > most {
             let detail = format!("prompt and answer, read {} times, are over {most} tokens", soups.len());

@@ -4,7 +4,7 @@ mod answers;
 mod lesson;
 mod question;
 
-pub use answers::{Keeping, Recent, Said};
+pub use answers::{Keeping, Recent, Said, Words};
 pub use lesson::{Judged, Lesson, judge};
 pub use question::{Question, next_question};
 

@@ -3,7 +3,7 @@
 use sqlx::{Any, Transaction};
 
 use super::profile::ProfileRow;
-use super::{Draft, Profile, Store, StoreError, UserId, now_ms, profiles};
+use super::{Draft, Pair, Profile, Store, StoreError, UserId, now_ms, pairs, profiles};
 
 /// How often a change is decided anew because somebody else was faster.
 const ATTEMPTS: usize = 16;
@@ -18,6 +18,8 @@ pub struct Change<'a> {
     pub client_key: Option<&'a str>,
     /// What the change is, so that another one under the same name is refused.
     pub fingerprint: String,
+    /// What it leaves for training. Done once, it is left once.
+    pub pair: Option<&'a Pair>,
 }
 
 /// What to do with a profile.
@@ -71,6 +73,9 @@ impl Store {
                 // A transaction that is dropped is rolled back.
                 let Some(outcome) = outcome else { continue };
                 if remember(&mut tx, change, &outcome).await? {
+                    if let Some(pair) = change.pair {
+                        pairs::keep(&mut tx, (change.owner, change.user), pair).await?;
+                    }
                     tx.commit().await.map_err(StoreError::from)?;
                     return Ok(Changed { outcome, replayed: false });
                 }

@@ -1,4 +1,4 @@
-//! What outlives the process: profiles and keys, in SQLite (the default) or PostgreSQL (for several replicas).
+//! What outlives the process: profiles, keys and what feedback left, in SQLite (the default) or PostgreSQL (for several replicas).
 //!
 //! There is one implementation, on sqlx's `Any` driver: both databases read the same statements. They differ in how
 //! they are opened (`sqlite.rs`, `postgres.rs`) and in their tables' SQL (`migrations/`). One suite of tests runs on both.
@@ -7,6 +7,7 @@ mod changes;
 mod error;
 mod keys;
 mod migrations;
+mod pairs;
 mod postgres;
 mod profile;
 mod profiles;
@@ -20,6 +21,7 @@ use sqlx::{Any, AnyPool, Transaction};
 pub use changes::{Change, Changed, Edit, Outcome};
 pub use error::StoreError;
 pub use keys::{KeyRecord, NewKey};
+pub use pairs::{KeptPair, Pair};
 pub use profile::{Draft, Profile, UserId};
 pub use profiles::{Erased, Page};
 

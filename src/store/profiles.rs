@@ -21,6 +21,8 @@ pub struct Erased {
     pub profiles: u64,
     /// Remembered changes; see [`super::Change::client_key`].
     pub changes: u64,
+    /// Preference pairs that feedback left.
+    pub pairs: u64,
 }
 
 impl Store {
@@ -56,12 +58,19 @@ impl Store {
     pub async fn erase(&self, owner: &str, user: &UserId) -> Result<Erased, StoreError> {
         self.within(async {
             let mut tx = self.begin().await?;
-            let profiles = sqlx::query("DELETE FROM profiles WHERE owner = $1 AND user_id = $2");
-            let profiles = profiles.bind(owner).bind(user.as_str()).execute(&mut *tx).await?.rows_affected();
-            let changes = sqlx::query("DELETE FROM changes WHERE owner = $1 AND user_id = $2");
-            let changes = changes.bind(owner).bind(user.as_str()).execute(&mut *tx).await?.rows_affected();
+            let mut counts = [0; 3];
+            let statements = [
+                "DELETE FROM profiles WHERE owner = $1 AND user_id = $2",
+                "DELETE FROM changes WHERE owner = $1 AND user_id = $2",
+                "DELETE FROM pairs WHERE owner = $1 AND user_id = $2",
+            ];
+            for (count, statement) in counts.iter_mut().zip(statements) {
+                let query = sqlx::query(statement).bind(owner).bind(user.as_str());
+                *count = query.execute(&mut *tx).await?.rows_affected();
+            }
             tx.commit().await?;
-            Ok(Erased { profiles, changes })
+            let [profiles, changes, pairs] = counts;
+            Ok(Erased { profiles, changes, pairs })
         })
         .await
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use tureen_engine::Message;
 use tureen_soup::learn::Taste;
 use tureen_soup::{MergeOptions, Method, Preference, PreferencePatch, Renormalize};
 use utoipa::ToSchema;
@@ -11,7 +12,7 @@ use super::merge::{MergeOptionsSchema, PreferenceSchema};
 use crate::config::Limits;
 use crate::extract::Validate;
 use crate::problem::ApiError;
-use crate::store::{Draft, Profile, UserId};
+use crate::store::{Draft, KeptPair, Pair, Profile, UserId};
 
 /// A profile as it is to be. Unknown fields are refused.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -202,8 +203,41 @@ pub struct UserView {
 pub struct UserExport {
     /// The user.
     pub user: String,
-    /// The profile.
-    pub profile: ProfileView,
+    /// The profile, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileView>,
+    /// Preference pairs that feedback left, the oldest first.
+    pub pairs: Vec<PairView>,
+}
+
+/// A preference pair: two answers to one prompt.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PairView {
+    /// The turns before the answer.
+    pub prompt: Vec<TurnView>,
+    /// The preferred answer.
+    pub chosen: String,
+    /// The other one.
+    pub rejected: String,
+    /// Unix time at which it was left, in milliseconds.
+    pub created_at_ms: i64,
+}
+
+impl From<KeptPair> for PairView {
+    fn from(kept: KeptPair) -> Self {
+        let KeptPair { id: _, pair: Pair { prompt, chosen, rejected }, created_at } = kept;
+        let prompt = prompt.into_iter().map(|Message { role, content }| TurnView { role, content }).collect();
+        Self { prompt, chosen, rejected, created_at_ms: created_at }
+    }
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TurnView {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// The text.
+    pub content: String,
 }
 
 /// What was erased.
@@ -213,4 +247,6 @@ pub struct UserErased {
     pub profiles: u64,
     /// Changes that were remembered by their Idempotency-Key.
     pub changes: u64,
+    /// Preference pairs that feedback left.
+    pub pairs: u64,
 }

@@ -191,8 +191,14 @@ impl Server {
     /// Waits for the end of the server and tells how long it took.
     pub(crate) async fn stopped(self) -> Duration {
         let begun = Instant::now();
-        tokio::time::timeout(PATIENCE, self.task).await.expect("the server ends").unwrap().unwrap();
+        self.stopped_leaving().await;
         begun.elapsed()
+    }
+
+    /// Waits for the end of the server, and leaves what it had on disk.
+    pub(crate) async fn stopped_leaving(self) -> Fixture {
+        tokio::time::timeout(PATIENCE, self.task).await.expect("the server ends").unwrap().unwrap();
+        self.fixture
     }
 }
 

@@ -18,6 +18,7 @@ mod http;
 mod keys;
 mod learning;
 mod lifecycle;
+mod pairs;
 mod pool;
 mod profiles;
 mod rules;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use tureen::auth::Key;
-use tureen::store::{Change, Changed, Draft, Edit, NewKey, Outcome, Profile, Store, StoreError, UserId};
+use tureen::store::{Change, Changed, Draft, Edit, NewKey, Outcome, Pair, Profile, Store, StoreError, UserId};
+use tureen_engine::Message;
 use tureen_soup::MergeOptions;
 
 /// Everything, each part with an owner of its own.
@@ -17,6 +18,7 @@ pub(crate) async fn all(store: &Store) {
     owners_do_not_see_each_other(store).await;
     pages_are_ordered_by_bytes(store).await;
     erasing_leaves_nothing(store).await;
+    pairs_are_left_once_bounded_and_forgotten(store).await;
     keys_are_listed_and_revoked(store).await;
 }
 
@@ -29,7 +31,7 @@ fn draft(preference: &str) -> Draft {
 }
 
 fn change<'a>(owner: &'a str, user: &'a UserId, client_key: Option<&'a str>, what: &str) -> Change<'a> {
-    Change { owner, user, client_key, fingerprint: what.to_owned() }
+    Change { owner, user, client_key, fingerprint: what.to_owned(), pair: None }
 }
 
 pub(crate) async fn try_put(store: &Store, owner: &str, name: &str, preference: &str) -> Result<Changed, StoreError> {
@@ -177,11 +179,51 @@ async fn erasing_leaves_nothing(store: &Store) {
     }
     put(store, "erase", "other", "a=1").await;
     let erased = store.erase("erase", &name).await.unwrap();
-    assert_eq!((erased.profiles, erased.changes), (1, 2));
+    assert_eq!((erased.profiles, erased.changes, erased.pairs), (1, 2, 0));
     assert_eq!(get(store, "erase", "u").await, None);
     assert!(get(store, "erase", "other").await.is_some());
     let again = store.erase("erase", &name).await.unwrap();
     assert_eq!((again.profiles, again.changes), (0, 0));
+}
+
+async fn pairs_are_left_once_bounded_and_forgotten(store: &Store) {
+    let pair = |n: usize| Pair {
+        prompt: vec![Message { role: "user".into(), content: "why?\n\"\u{1f600}\"".into() }],
+        chosen: format!("chosen {n}"),
+        rejected: "rejected".into(),
+    };
+    let leave = async |name: &str, key: Option<&str>, n: usize| {
+        let (user, pair) = (user(name), pair(n));
+        let change = Change { pair: Some(&pair), ..change("pairs", &user, key, "") };
+        store.change(&change, |_| Ok::<_, StoreError>(Edit::Put(draft("a=1")))).await.unwrap()
+    };
+    for _ in 0..2 {
+        leave("u", Some("k"), 0).await;
+    }
+    leave("other", None, 1).await;
+    let of = async |name: &str| -> Vec<Pair> {
+        store.pairs_of("pairs", &user(name)).await.unwrap().into_iter().map(|kept| kept.pair).collect()
+    };
+    assert_eq!(of("u").await, [pair(0)]);
+    for n in 2..1003 {
+        leave("u", None, n).await;
+    }
+    let (kept, all) = (of("u").await, (3..1003).map(pair).collect::<Vec<_>>());
+    assert_eq!(kept.len(), 1000);
+    assert!(kept == all, "the oldest made way");
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = store.pairs("pairs", after.as_deref(), 300).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        seen.extend(page.into_iter().map(|kept| kept.pair));
+    }
+    assert!(seen == [vec![pair(1)], all].concat(), "all of an owner's, in the order they came");
+    assert!(store.pairs("pairs-2", None, 10).await.unwrap().is_empty());
+    assert_eq!(store.erase("pairs", &user("u")).await.unwrap().pairs, 1000);
+    assert_eq!(store.forget_pairs(1_000_000).await.unwrap(), 0, "what is young is not forgotten");
+    assert_eq!(store.forget_pairs(-1000).await.unwrap(), 1);
+    assert!(of("other").await.is_empty());
 }
 
 async fn keys_are_listed_and_revoked(store: &Store) {

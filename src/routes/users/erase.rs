@@ -24,6 +24,6 @@ use crate::wire::profile::UserErased;
     )
 )]
 pub(in crate::routes) async fn erase_user(target: Target) -> Result<Json<UserErased>, ApiError> {
-    let Erased { profiles, changes } = target.profiles.erase(&target.owner, &target.user).await?;
-    Ok(Json(UserErased { profiles, changes }))
+    let Erased { profiles, changes, pairs } = target.profiles.erase(&target.owner, &target.user).await?;
+    Ok(Json(UserErased { profiles, changes, pairs }))
 }

@@ -12,7 +12,7 @@ use tureen_soup::learn::{Learning, Taste};
 
 use crate::app::App;
 use crate::extract::{Target, Valid};
-use crate::learning::{Judged, Lesson, Said, judge, taste};
+use crate::learning::{Judged, Lesson, Said, Words, judge, taste};
 use crate::order::{Order, Sampling, Wish};
 use crate::problem::ApiError;
 use crate::store::{Draft, Edit, Outcome, Profile};
@@ -56,6 +56,8 @@ pub(in crate::routes) async fn feedback(
 ) -> Result<Json<FeedbackView>, ApiError> {
     let what = format!("feedback {feedback:?}");
     let lesson = lesson(&app, &target.owner, feedback).await?;
+    // Read before it is judged, kept with what was learned.
+    let pair = lesson.pair().filter(|_| app.config.learning.keeps_pairs());
     let judged = judge(&app, lesson).await?;
     let learning = &app.config.learning.model;
     let decide = |current: Option<&Profile>| {
@@ -67,7 +69,7 @@ pub(in crate::routes) async fn feedback(
     // Read first: what the choice changed is told, and a change in between only makes that a little older.
     let (current, _) = target.profiles.get(&target.owner, &target.user).await?;
     let (before, _) = learned(current.as_deref(), &judged, learning);
-    let done = target.change(what, decide).await?;
+    let done = target.change_leaving(pair.as_ref(), what, decide).await?;
     match done.outcome {
         Outcome::Created(profile) | Outcome::Updated(profile) => {
             // Learned when it was sent before: now it moves nothing.
@@ -93,32 +95,41 @@ fn preference(taste: &Taste) -> Preference {
 async fn lesson(app: &App, owner: &Arc<str>, feedback: Feedback) -> Result<Lesson, ApiError> {
     let Feedback { messages, opinion } = feedback;
     let prompt = match messages {
-        Some(messages) => Some(tokens(app, messages).await?),
+        Some(messages) => Some(Prompt { tokens: tokens(app, messages.clone()).await?, messages }),
         None => None,
     };
-    let said = |field: &str, name: AnswerName| said(app, owner, prompt.as_deref(), field, name);
+    let said = |field: &str, name: AnswerName| said(app, owner, prompt.as_ref(), field, name);
     match opinion {
         Opinion::Choice(chosen, rejected) => Ok(Lesson::Choice(said("chosen", chosen)?, said("rejected", rejected)?)),
         Opinion::Rating(answer, rating) => Ok(Lesson::Rating(said("answer", answer)?, rating)),
         Opinion::Edit(answer, edited) => {
             let rejected = said("answer", answer)?;
             let answer = encode(app, "edited", &edited)?;
-            Ok(Lesson::Choice(Said { prompt: rejected.prompt.clone(), answer }, rejected))
+            let words = rejected.words.clone().map(|words| Words { answer: edited, ..words });
+            Ok(Lesson::Choice(Said { prompt: rejected.prompt.clone(), answer, words }, rejected))
         }
     }
 }
 
-fn said(app: &App, owner: &Arc<str>, prompt: Option<&[u32]>, field: &str, name: AnswerName) -> Result<Said, ApiError> {
+/// What answers that are texts answer.
+struct Prompt {
+    tokens: Vec<u32>,
+    messages: Vec<Message>,
+}
+
+fn said(app: &App, owner: &Arc<str>, prompt: Option<&Prompt>, field: &str, name: AnswerName) -> Result<Said, ApiError> {
     match (name, prompt) {
         (AnswerName::RequestId(id), _) => {
             let found = app.recent.find(owner, &id).ok_or_else(|| {
                 let detail = "there is no answer of the last hour to a request of this id; send the text";
                 ApiError::new(StatusCode::NOT_FOUND, "unknown_answer", detail).at(field)
             })?;
-            Ok(Said { prompt: found.prompt.clone(), answer: found.answer.clone() })
+            Ok((*found).clone())
         }
         (AnswerName::Text(text), Some(prompt)) => {
-            Ok(Said { prompt: prompt.to_vec(), answer: encode(app, field, &text)? })
+            let (answer, prompt_words) = (encode(app, field, &text)?, prompt.messages.clone());
+            let words = Some(Words { prompt: prompt_words, answer: text });
+            Ok(Said { prompt: prompt.tokens.clone(), answer, words })
         }
         (AnswerName::Text(_), None) => {
             Err(ApiError::invalid("invalid_field", "inputs", "texts are answers to a prompt: send inputs or messages"))
