@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
+use crate::learning::KEPT;
 use crate::store::{Store, StoreError};
 
 /// A key that was made or revoked, here or elsewhere, works or ends after about this.
@@ -21,6 +22,7 @@ pub async fn keep(app: App, store: Store) -> Infallible {
     let keys = every(KEYS, || app.auth.refresh(&store));
     let old = every(OLD, || async {
         store.forget_changes(changes).await?;
+        store.forget_answers(ms(KEPT)).await?;
         store.forget_pairs(pairs).await.map(drop)
     });
     tokio::select! {

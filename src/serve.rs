@@ -18,8 +18,8 @@ use crate::tls::Tls;
 /// After the streams are cut, the time their last bytes get to leave.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
-/// The time the engine gets to end its step.
-const ENGINE_STOP: Duration = Duration::from_millis(500);
+/// The time the engine gets to end its step, and the store to take what is on its way and close.
+const STOP: Duration = Duration::from_millis(500);
 
 /// Serves `app` until `shutdown` is ready, then drains: readiness goes off, no new connection is taken, generations run
 /// on for `server.shutdown_grace_ms`, what still runs then ends with `shutting_down`. Returns 2 s after the grace at
@@ -35,7 +35,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let handle = Handle::new();
     let kept = app.store.clone().map(|store| tokio::spawn(housekeeping::keep(app.clone(), store)));
-    let _kept = kept.map(AbortOnDropHandle::new);
+    let kept = kept.map(AbortOnDropHandle::new);
     let header_timeout = app.config.server.header_timeout;
     // Without these a client that sends one byte a minute holds a connection for ever.
     let mut server =
@@ -66,10 +66,24 @@ pub async fn serve(
             audit.close();
         }
     });
-    if tokio::time::timeout(ENGINE_STOP, stopping).await.is_err() {
+    drop(kept);
+    let (stopped, ()) = tokio::join!(tokio::time::timeout(STOP, stopping), close_store(&app));
+    if stopped.is_err() {
         tracing::warn!("the engine is still in a step; leaving without it");
     }
     served
+}
+
+/// Behind the last request. A SQLite file is whole then by itself: its write-ahead log is in it and gone.
+async fn close_store(app: &App) {
+    let Some(store) = &app.store else { return };
+    let closing = async {
+        app.recent.settle().await;
+        store.close().await;
+    };
+    if tokio::time::timeout(STOP, closing).await.is_err() {
+        tracing::warn!("the store is still at work; leaving without it: nothing that was answered is lost");
+    }
 }
 
 /// Runs beside the server and ends it; never returns by itself.

@@ -239,6 +239,8 @@ pub struct Learning {
     pub model: learn::Learning,
     /// Bytes of answers that feedback can name by request id.
     pub recent_bytes: u64,
+    /// Whether the store has them too, for other replicas and after a restart.
+    pub stores_answers: bool,
     /// How long preference pairs are kept for training; zero keeps none.
     pub pairs: Duration,
 }

@@ -100,6 +100,7 @@ pub(super) struct RawLearning {
     pub(super) prior: f64,
     pub(super) memory: f64,
     pub(super) recent: String,
+    pub(super) answers: String,
     pub(super) pairs_days: u32,
 }
 

@@ -150,7 +150,7 @@ fn audit(raw: RawAudit) -> Result<Audit, ConfigError> {
 }
 
 fn learning(raw: RawLearning) -> Result<Learning, ConfigError> {
-    let RawLearning { sharpness, prior, memory, recent, pairs_days } = raw;
+    let RawLearning { sharpness, prior, memory, recent, answers, pairs_days } = raw;
     let within = |key, value: f64, most: f64| {
         if value >= 1e-3 && value <= most {
             return Ok(value);
@@ -162,8 +162,13 @@ fn learning(raw: RawLearning) -> Result<Learning, ConfigError> {
         prior: within("learning.prior", prior, 10.0)?,
         memory: within("learning.memory", memory, 1.0)?,
     };
+    let stores_answers = match answers.as_str() {
+        "memory" => false,
+        "store" => true,
+        _ => return Err(invalid("learning.answers", answers, "allowed are \"memory\" and \"store\"")),
+    };
     let pairs = Duration::from_hours(24 * u64::from(pairs_days));
-    Ok(Learning { model, recent_bytes: bytes("learning.recent", &recent)?, pairs })
+    Ok(Learning { model, recent_bytes: bytes("learning.recent", &recent)?, stores_answers, pairs })
 }
 
 fn limits(raw: RawLimits) -> Result<Limits, ConfigError> {

@@ -4,11 +4,11 @@ use axum::http::StatusCode;
 use tureen_engine::{GenerationError, SubmitError, Text};
 use tureen_soup::learn::{Learning, Taste};
 
-use super::{Said, Words, names};
+use super::{Said, names};
 use crate::app::App;
 use crate::explain::poles;
 use crate::problem::ApiError;
-use crate::store::Pair;
+use crate::store::{Pair, Words};
 
 /// What somebody said about answers.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub async fn judge(app: &App, lesson: Lesson) -> Result<Judged, ApiError> {
         ApiError::invalid("nothing_to_learn", "user", "preferences are learned over pools of 2 to 64 policies")
     })?;
     let soups = poles(&pool);
-    let rewards = async |Said { prompt, answer, words: _ }: Said| {
+    let rewards = async |Said { prompt, answer, .. }: Said| {
         let most = app.config.limits.max_explain_tokens;
         if soups.len().saturating_mul(prompt.len() + answer.len()) > most {
             let detail = format!("prompt and answer, read {} times, are over {most} tokens", soups.len());

@@ -4,7 +4,7 @@ mod answers;
 mod lesson;
 mod question;
 
-pub use answers::{Keeping, Recent, Said, Words};
+pub use answers::{Found, KEPT, Keeping, Recent, Said};
 pub use lesson::{Judged, Lesson, judge};
 pub use question::{Question, next_question};
 

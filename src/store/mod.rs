@@ -3,6 +3,7 @@
 //! There is one implementation, on sqlx's `Any` driver: both databases read the same statements. They differ in how
 //! they are opened (`sqlite.rs`, `postgres.rs`) and in their tables' SQL (`migrations/`). One suite of tests runs on both.
 
+mod answers;
 mod changes;
 mod error;
 mod keys;
@@ -12,12 +13,14 @@ mod postgres;
 mod profile;
 mod profiles;
 mod sqlite;
+mod turns;
 
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::{Any, AnyPool, Transaction};
 
+pub use answers::{KeptAnswer, Words};
 pub use changes::{Change, Changed, Edit, Outcome};
 pub use error::StoreError;
 pub use keys::{KeyRecord, NewKey};
@@ -73,10 +76,10 @@ impl Store {
         }
     }
 
-    /// Ends when every connection is closed.
+    /// Ends when every connection is closed. In SQLite the last one brings the write-ahead log into the file.
     pub async fn close(&self) {
-        self.writes.close().await;
         self.reads.close().await;
+        self.writes.close().await;
     }
 
     /// A transaction that may write. SQLite takes the write lock at once: a transaction that read first could not be

@@ -1,10 +1,9 @@
 //! Preference pairs that feedback left, for training: kept only where the configuration says so, and not for ever.
 
-use serde_json::json;
 use sqlx::{Any, Transaction};
 use tureen_engine::Message;
 
-use super::{Store, StoreError, UserId, now_ms};
+use super::{Store, StoreError, UserId, now_ms, turns};
 
 /// Pairs that are kept of one user; the oldest make way.
 const MOST: i64 = 1000;
@@ -69,16 +68,9 @@ impl Store {
     }
 }
 
-/// The column `prompt`: roles and contents, whatever a message is elsewhere.
-fn prompt_text(prompt: &[Message]) -> String {
-    json!(prompt.iter().map(|Message { role, content }| [role, content]).collect::<Vec<_>>()).to_string()
-}
-
 fn read(rows: Vec<Row>) -> Result<Vec<KeptPair>, StoreError> {
     let pair = |(id, prompt, chosen, rejected, created_at): Row| {
-        let turns: Vec<(String, String)> =
-            serde_json::from_str(&prompt).map_err(|_| StoreError::Row("the prompt of a pair is none".into()))?;
-        let prompt = turns.into_iter().map(|(role, content)| Message { role, content }).collect();
+        let prompt = turns::read(&prompt)?;
         Ok(KeptPair { id, pair: Pair { prompt, chosen, rejected }, created_at })
     };
     rows.into_iter().map(pair).collect()
@@ -94,7 +86,7 @@ pub(super) async fn keep(
         "INSERT INTO pairs (owner, id, user_id, prompt, chosen, rejected, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     );
     let id = uuid::Uuid::now_v7().simple().to_string();
-    let query = query.bind(owner).bind(id).bind(user.as_str()).bind(prompt_text(&pair.prompt));
+    let query = query.bind(owner).bind(id).bind(user.as_str()).bind(turns::write(&pair.prompt));
     query.bind(&pair.chosen).bind(&pair.rejected).bind(now_ms()).execute(&mut **tx).await?;
     let query = sqlx::query(
         "DELETE FROM pairs WHERE owner = $1 AND user_id = $2 AND id <= \

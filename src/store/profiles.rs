@@ -23,6 +23,8 @@ pub struct Erased {
     pub changes: u64,
     /// Preference pairs that feedback left.
     pub pairs: u64,
+    /// Answers of the last hour to requests that named the user.
+    pub answers: u64,
 }
 
 impl Store {
@@ -58,19 +60,20 @@ impl Store {
     pub async fn erase(&self, owner: &str, user: &UserId) -> Result<Erased, StoreError> {
         self.within(async {
             let mut tx = self.begin().await?;
-            let mut counts = [0; 3];
+            let mut counts = [0; 4];
             let statements = [
                 "DELETE FROM profiles WHERE owner = $1 AND user_id = $2",
                 "DELETE FROM changes WHERE owner = $1 AND user_id = $2",
                 "DELETE FROM pairs WHERE owner = $1 AND user_id = $2",
+                "DELETE FROM answers WHERE owner = $1 AND user_id = $2",
             ];
             for (count, statement) in counts.iter_mut().zip(statements) {
                 let query = sqlx::query(statement).bind(owner).bind(user.as_str());
                 *count = query.execute(&mut *tx).await?.rows_affected();
             }
             tx.commit().await?;
-            let [profiles, changes, pairs] = counts;
-            Ok(Erased { profiles, changes, pairs })
+            let [profiles, changes, pairs, answers] = counts;
+            Ok(Erased { profiles, changes, pairs, answers })
         })
         .await
     }

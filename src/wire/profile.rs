@@ -12,7 +12,7 @@ use super::merge::{MergeOptionsSchema, PreferenceSchema};
 use crate::config::Limits;
 use crate::extract::Validate;
 use crate::problem::ApiError;
-use crate::store::{Draft, KeptPair, Pair, Profile, UserId};
+use crate::store::{Draft, KeptAnswer, KeptPair, Pair, Profile, UserId, Words};
 
 /// A profile as it is to be. Unknown fields are refused.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -208,6 +208,28 @@ pub struct UserExport {
     pub profile: Option<ProfileView>,
     /// Preference pairs that feedback left, the oldest first.
     pub pairs: Vec<PairView>,
+    /// Answers of the last hour to requests that named the user, where the store keeps them.
+    pub answers: Vec<AnswerView>,
+}
+
+/// An answer that feedback may still name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AnswerView {
+    /// The request that it answered.
+    pub request_id: String,
+    /// The turns before it.
+    pub prompt: Vec<TurnView>,
+    /// The answer.
+    pub answer: String,
+    /// Unix time of its end, in milliseconds.
+    pub created_at_ms: i64,
+}
+
+impl From<KeptAnswer> for AnswerView {
+    fn from(kept: KeptAnswer) -> Self {
+        let KeptAnswer { request, words: Words { prompt, answer }, created_at } = kept;
+        Self { request_id: request, prompt: TurnView::all(prompt), answer, created_at_ms: created_at }
+    }
 }
 
 /// A preference pair: two answers to one prompt.
@@ -226,8 +248,7 @@ pub struct PairView {
 impl From<KeptPair> for PairView {
     fn from(kept: KeptPair) -> Self {
         let KeptPair { id: _, pair: Pair { prompt, chosen, rejected }, created_at } = kept;
-        let prompt = prompt.into_iter().map(|Message { role, content }| TurnView { role, content }).collect();
-        Self { prompt, chosen, rejected, created_at_ms: created_at }
+        Self { prompt: TurnView::all(prompt), chosen, rejected, created_at_ms: created_at }
     }
 }
 
@@ -240,6 +261,12 @@ pub struct TurnView {
     pub content: String,
 }
 
+impl TurnView {
+    fn all(turns: Vec<Message>) -> Vec<Self> {
+        turns.into_iter().map(|Message { role, content }| Self { role, content }).collect()
+    }
+}
+
 /// What was erased.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UserErased {
@@ -249,4 +276,6 @@ pub struct UserErased {
     pub changes: u64,
     /// Preference pairs that feedback left.
     pub pairs: u64,
+    /// Answers of the last hour to requests that named the user.
+    pub answers: u64,
 }

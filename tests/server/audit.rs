@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::binary::{Running, run};
 use crate::common::{Fixture, PATIENCE, Server, events, long_stream, problem, short};
+use crate::process::{Running, run};
 
 const KEY: (&str, &str) = ("AUDIT__KEY", "a secret that is long enough for one");
 

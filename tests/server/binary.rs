@@ -1,76 +1,11 @@
 //! The real binary: exit codes and messages.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufRead;
 use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{Fixture, PATIENCE};
-
-fn tureen(variables: &[(String, String)], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tureen"));
-    // Away from the checkout: its models/ and policies/ must not be found by chance.
-    command.args(arguments).envs(variables.iter().cloned()).current_dir(std::env::temp_dir());
-    command.stdin(Stdio::null());
-    command
-}
-
-pub(crate) fn run(variables: &[(String, String)], arguments: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = tureen(variables, arguments).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
-}
-
-pub(crate) struct Running {
-    child: Child,
-    pub(crate) url: String,
-    rest: BufReader<std::process::ChildStdout>,
-}
-
-impl Running {
-    pub(crate) fn start(variables: &[(String, String)]) -> Self {
-        let mut child = tureen(variables, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut rest = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        rest.read_line(&mut line).unwrap();
-        let url = line.split_whitespace().find(|w| w.starts_with("http://")).map(str::to_owned);
-        let Some(url) = url else {
-            let mut stderr = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-            panic!("{line}{stderr}");
-        };
-        Self { child, url, rest }
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn terminate(&self) {
-        let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
-    }
-
-    fn exit_code(&mut self) -> i32 {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
-            }
-            assert!(Instant::now() < end, "still running");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Gone already, in every test that passes.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::common::Fixture;
+use crate::process::{Running, run};
 
 #[test]
 fn wrong_usage_is_64_and_help_is_0() {
@@ -188,42 +123,4 @@ fn it_starts_is_healthy_and_leaves_with_0() {
     assert_eq!(server.exit_code(), 0);
     assert!(begun.elapsed() < Duration::from_millis(500 + 2000));
     assert_eq!(run(&health, &["healthcheck"]).0, 70);
-}
-
-#[test]
-fn logs_hold_no_prompt_no_answer_and_no_key() {
-    let fixture = Fixture::new();
-    let settings = [("LOG__FILTER", "trace"), ("ADMIN__TOKEN", "canary-key"), ("SERVER__SHUTDOWN_GRACE_MS", "500")];
-    let mut server = Running::start(&fixture.variables(&settings));
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let stderr = server.child.stderr.take().unwrap();
-    let log = std::thread::spawn(move || std::io::read_to_string(stderr).unwrap());
-    runtime.block_on(async {
-        let http = reqwest::Client::new();
-        let body = serde_json::json!({"inputs": "canary-prompt", "parameters": {"max_new_tokens": 2}});
-        let response = http.post(format!("{}/generate", server.url)).json(&body).send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        let reload = format!("{}/admin/pool/reload", server.url);
-        for key in ["Bearer canary-key", "Bearer canary-wrong"] {
-            http.post(&reload).header("authorization", key).send().await.unwrap();
-        }
-        http.get(format!("{}/canary-path?canary=query", server.url)).send().await.unwrap();
-        let body = serde_json::json!({"inputs": "x", "preference": {"canary-weight": 1}});
-        http.post(format!("{}/generate", server.url)).json(&body).send().await.unwrap();
-        let profile = format!("{}/users/canary-user/profile", server.url);
-        let body = serde_json::json!({"preference": {"concise": 1}});
-        let put = http.put(&profile).header("idempotency-key", "canary-change").json(&body).send().await.unwrap();
-        assert_eq!(put.status(), 201);
-        let body = serde_json::json!({"inputs": "x", "user": "canary-user", "parameters": {"max_new_tokens": 1}});
-        assert_eq!(http.post(format!("{}/generate", server.url)).json(&body).send().await.unwrap().status(), 200);
-        let key = format!("tureen_{}_canary", "0".repeat(16));
-        assert_eq!(http.get(&profile).bearer_auth(key).send().await.unwrap().status(), 401);
-        http.delete(format!("{}/users/canary-user", server.url)).send().await.unwrap();
-    });
-    server.terminate();
-    assert_eq!(server.exit_code(), 0);
-    let log = log.join().unwrap();
-    assert!(log.contains("answered"), "the log is not empty");
-    let leaks: Vec<&str> = log.lines().filter(|l| l.contains("canary")).collect();
-    assert!(leaks.is_empty(), "{leaks:#?}");
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::binary::Running;
 use crate::common::Fixture;
+use crate::process::Running;
 
 const WRITERS: usize = 50;
 

@@ -8,8 +8,8 @@ use tureen::config::Config;
 use tureen::startup;
 use tureen::store::{NewKey, Store};
 
-use crate::binary::run;
 use crate::common::{Fixture, PATIENCE, Server, long_stream, problem, short};
+use crate::process::run;
 
 async fn generate(server: &Server, key: &str) -> reqwest::Response {
     server.http.post(server.url("/generate")).bearer_auth(key).json(&short(json!({}))).send().await.unwrap()

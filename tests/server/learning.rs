@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::binary::run;
 use crate::common::{Fixture, Server, problem, short};
+use crate::process::run;
 
 /// The answer of one policy, explained.
 async fn answer(server: &Server, policy: &str) -> Value {

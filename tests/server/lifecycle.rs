@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::common::{PATIENCE, Server, events, long_stream};
+use crate::common::{Fixture, PATIENCE, Server, events, long_stream, short};
+use crate::process::Running;
 
 /// Opens a stream and reads until the first event is there.
 async fn open_stream(server: &Server) -> (String, TcpStream) {
@@ -118,4 +120,66 @@ async fn a_silent_stream_is_kept_alive() {
     let events = events(&body);
     assert_eq!(events.len(), 401);
     assert!(events.iter().enumerate().all(|(i, (_, data))| data["index"] == i));
+}
+
+/// The files beside the base and the pool.
+fn files(fixture: &Fixture) -> Vec<String> {
+    let entries = std::fs::read_dir(fixture.dir.path()).unwrap().map(|entry| entry.unwrap());
+    let names = entries.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+async fn put_profile(server: &Server, user: &str) {
+    let put = server.http.put(server.url(&format!("/users/{user}/profile")));
+    put.json(&json!({"preference": {"concise": 1}})).send().await.unwrap().error_for_status().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_left_leaves_its_store_whole_in_one_file() {
+    let settings = [("SERVER__SHUTDOWN_GRACE_MS", "0"), ("LEARNING__PAIRS_DAYS", "30"), ("LEARNING__ANSWERS", "store")];
+    let mut server = Server::with(&settings).await;
+    for user in ["kept", "canary-erased"] {
+        put_profile(&server, user).await;
+    }
+    let body = json!({"inputs": "canary-asked", "chosen": {"text": "canary-good"}, "rejected": {"text": "canary-bad"}});
+    assert_eq!(server.post("/users/canary-erased/feedback", &body).await.status(), 200);
+    assert_eq!(files(&server.fixture), ["tureen.db", "tureen.db-shm", "tureen.db-wal"]);
+    assert!(std::fs::read(server.fixture.store()).unwrap().len() < 1 << 20);
+    server.http.delete(server.url("/users/canary-erased")).send().await.unwrap().error_for_status().unwrap();
+    // The last requests are still running when it is told to leave: one is cut off, one is answered before it.
+    let (_, mut stream) = open_stream(&server).await;
+    let last = server.generate(&short(json!({"concise": 1}))).await;
+    server.begin_shutdown();
+    let mut rest = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut rest)).await.expect("it ends").unwrap();
+    let fixture = server.stopped_leaving().await;
+    assert_eq!(files(&fixture), ["tureen.db"], "the write-ahead log is in the file");
+    let bytes = std::fs::read(fixture.store()).unwrap();
+    assert!(!bytes.windows(6).any(|part| part == b"canary"), "what was erased is on no disk any more");
+
+    // The file alone has everything that was acknowledged.
+    let moved = Fixture::new();
+    std::fs::copy(fixture.store(), moved.store()).unwrap();
+    let server = Server::on(moved, &settings).await;
+    assert_eq!(server.get("/users/kept/profile").await.status(), 200);
+    assert_eq!(server.get("/users/canary-erased/export").await.status(), 404);
+    let rating = json!({"answer": {"request_id": last["request_id"]}, "rating": 1});
+    assert_eq!(server.post("/users/kept/feedback", &rating).await.status(), 200);
+}
+
+#[test]
+fn a_process_that_is_told_to_leave_closes_its_store() {
+    let fixture = Fixture::new();
+    let mut server = Running::start(&fixture.variables(&[("SERVER__SHUTDOWN_GRACE_MS", "500")]));
+    let put = async || {
+        let put = reqwest::Client::new().put(format!("{}/users/u/profile", server.url));
+        put.json(&json!({"preference": {}})).send().await.unwrap().status()
+    };
+    assert_eq!(tokio::runtime::Runtime::new().unwrap().block_on(put()), 201);
+    assert!(files(&fixture).contains(&"tureen.db-wal".to_owned()));
+    server.terminate();
+    assert_eq!(server.exit_code(), 0);
+    assert_eq!(files(&fixture), ["tureen.db"]);
 }

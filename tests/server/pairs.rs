@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tureen_trainer::pairs::{self, Pair};
 
-use crate::binary::run;
 use crate::common::{Server, problem, short};
+use crate::process::run;
 
 const KEPT: (&str, &str) = ("LEARNING__PAIRS_DAYS", "30");
 

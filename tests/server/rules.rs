@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tureen::startup;
 
-use crate::binary::run;
 use crate::common::{Fixture, Server, events, problem, short};
+use crate::process::run;
 
 #[tokio::test]
 async fn what_is_outside_is_refused_with_every_rule() {

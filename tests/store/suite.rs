@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tureen::auth::Key;
-use tureen::store::{Change, Changed, Draft, Edit, NewKey, Outcome, Pair, Profile, Store, StoreError, UserId};
+use tureen::store::{Change, Changed, Draft, Edit, NewKey, Outcome, Pair, Profile, Store, StoreError, UserId, Words};
 use tureen_engine::Message;
 use tureen_soup::MergeOptions;
 
@@ -19,6 +19,7 @@ pub(crate) async fn all(store: &Store) {
     pages_are_ordered_by_bytes(store).await;
     erasing_leaves_nothing(store).await;
     pairs_are_left_once_bounded_and_forgotten(store).await;
+    answers_are_kept_by_request_and_forgotten(store).await;
     keys_are_listed_and_revoked(store).await;
 }
 
@@ -224,6 +225,29 @@ async fn pairs_are_left_once_bounded_and_forgotten(store: &Store) {
     assert_eq!(store.forget_pairs(1_000_000).await.unwrap(), 0, "what is young is not forgotten");
     assert_eq!(store.forget_pairs(-1000).await.unwrap(), 1);
     assert!(of("other").await.is_empty());
+}
+
+async fn answers_are_kept_by_request_and_forgotten(store: &Store) {
+    let words = |answer: &str| Words {
+        prompt: vec![Message { role: "user".into(), content: "why?".into() }],
+        answer: answer.into(),
+    };
+    let (owner, name) = ("answers", user("u"));
+    store.keep_answer(owner, "r-1", Some(&name), &words("first")).await.unwrap();
+    store.keep_answer(owner, "r-2", None, &words("nobody's")).await.unwrap();
+    store.keep_answer(owner, "r-1", Some(&name), &words("later")).await.unwrap();
+    let find = async |owner: &str, request: &str| store.answer(owner, request, 60_000).await.unwrap();
+    assert_eq!(find(owner, "r-1").await, Some(words("later")), "of one id the later is known");
+    assert_eq!(find(owner, "r-2").await, Some(words("nobody's")));
+    assert_eq!(find("answers-2", "r-1").await, None);
+    assert_eq!(store.answer(owner, "r-1", -1000).await.unwrap(), None, "it is too old");
+    let kept = store.answers_of(owner, &name).await.unwrap();
+    assert_eq!((kept.len(), kept[0].request.as_str(), &kept[0].words), (1, "r-1", &words("later")));
+    assert_eq!(store.erase(owner, &name).await.unwrap().answers, 1);
+    assert_eq!(find(owner, "r-1").await, None);
+    assert_eq!(store.forget_answers(1_000_000).await.unwrap(), 0, "what is young is not forgotten");
+    assert_eq!(store.forget_answers(-1000).await.unwrap(), 1);
+    assert_eq!(find(owner, "r-2").await, None);
 }
 
 async fn keys_are_listed_and_revoked(store: &Store) {

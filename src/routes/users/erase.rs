@@ -1,7 +1,9 @@
 //! `DELETE /users/{id}`
 
 use axum::Json;
+use axum::extract::State;
 
+use crate::app::App;
 use crate::extract::Target;
 use crate::problem::ApiError;
 use crate::store::Erased;
@@ -23,7 +25,11 @@ use crate::wire::profile::UserErased;
             content_type = "application/problem+json"),
     )
 )]
-pub(in crate::routes) async fn erase_user(target: Target) -> Result<Json<UserErased>, ApiError> {
-    let Erased { profiles, changes, pairs } = target.profiles.erase(&target.owner, &target.user).await?;
-    Ok(Json(UserErased { profiles, changes, pairs }))
+pub(in crate::routes) async fn erase_user(
+    State(app): State<App>,
+    target: Target,
+) -> Result<Json<UserErased>, ApiError> {
+    let Erased { profiles, changes, pairs, answers } = target.profiles.erase(&target.owner, &target.user).await?;
+    app.recent.erase(&target.owner, &target.user);
+    Ok(Json(UserErased { profiles, changes, pairs, answers }))
 }

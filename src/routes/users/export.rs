@@ -5,7 +5,7 @@ use axum::Json;
 use crate::extract::{Target, unknown_user};
 use crate::problem::ApiError;
 use crate::wire::problem::Problem;
-use crate::wire::profile::{PairView, ProfileView, UserExport};
+use crate::wire::profile::{AnswerView, PairView, ProfileView, UserExport};
 
 /// Everything that is kept about a user
 ///
@@ -25,10 +25,12 @@ use crate::wire::profile::{PairView, ProfileView, UserExport};
 pub(in crate::routes) async fn export_user(target: Target) -> Result<Json<UserExport>, ApiError> {
     let (found, _) = target.profiles.get(&target.owner, &target.user).await?;
     let pairs = target.profiles.pairs_of(&target.owner, &target.user).await?;
-    if found.is_none() && pairs.is_empty() {
+    let answers = target.profiles.answers_of(&target.owner, &target.user).await?;
+    if found.is_none() && pairs.is_empty() && answers.is_empty() {
         return Err(unknown_user());
     }
     let profile = found.map(|profile| ProfileView::new(&target.user, &profile));
     let pairs = pairs.into_iter().map(PairView::from).collect();
-    Ok(Json(UserExport { user: target.user.as_str().to_owned(), profile, pairs }))
+    let answers = answers.into_iter().map(AnswerView::from).collect();
+    Ok(Json(UserExport { user: target.user.as_str().to_owned(), profile, pairs, answers }))
 }

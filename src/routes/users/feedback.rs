@@ -12,10 +12,10 @@ use tureen_soup::learn::{Learning, Taste};
 
 use crate::app::App;
 use crate::extract::{Target, Valid};
-use crate::learning::{Judged, Lesson, Said, Words, judge, taste};
+use crate::learning::{Found, Judged, Lesson, Said, judge, taste};
 use crate::order::{Order, Sampling, Wish};
 use crate::problem::ApiError;
-use crate::store::{Draft, Edit, Outcome, Profile};
+use crate::store::{Draft, Edit, Outcome, Profile, Words};
 use crate::submit::prompt_tokens;
 use crate::wire::feedback::{AnswerName, Feedback, FeedbackRequest, FeedbackView, MovedView, Opinion};
 use crate::wire::problem::Problem;
@@ -98,15 +98,17 @@ async fn lesson(app: &App, owner: &Arc<str>, feedback: Feedback) -> Result<Lesso
         Some(messages) => Some(Prompt { tokens: tokens(app, messages.clone()).await?, messages }),
         None => None,
     };
-    let said = |field: &str, name: AnswerName| said(app, owner, prompt.as_ref(), field, name);
+    let said = async |field: &str, name: AnswerName| said(app, owner, prompt.as_ref(), field, name).await;
     match opinion {
-        Opinion::Choice(chosen, rejected) => Ok(Lesson::Choice(said("chosen", chosen)?, said("rejected", rejected)?)),
-        Opinion::Rating(answer, rating) => Ok(Lesson::Rating(said("answer", answer)?, rating)),
+        Opinion::Choice(chosen, rejected) => {
+            Ok(Lesson::Choice(said("chosen", chosen).await?, said("rejected", rejected).await?))
+        }
+        Opinion::Rating(answer, rating) => Ok(Lesson::Rating(said("answer", answer).await?, rating)),
         Opinion::Edit(answer, edited) => {
-            let rejected = said("answer", answer)?;
+            let rejected = said("answer", answer).await?;
             let answer = encode(app, "edited", &edited)?;
             let words = rejected.words.clone().map(|words| Words { answer: edited, ..words });
-            Ok(Lesson::Choice(Said { prompt: rejected.prompt.clone(), answer, words }, rejected))
+            Ok(Lesson::Choice(Said { prompt: rejected.prompt.clone(), answer, words, user: None }, rejected))
         }
     }
 }
@@ -117,19 +119,29 @@ struct Prompt {
     messages: Vec<Message>,
 }
 
-fn said(app: &App, owner: &Arc<str>, prompt: Option<&Prompt>, field: &str, name: AnswerName) -> Result<Said, ApiError> {
+async fn said(
+    app: &App,
+    owner: &Arc<str>,
+    prompt: Option<&Prompt>,
+    field: &str,
+    name: AnswerName,
+) -> Result<Said, ApiError> {
     match (name, prompt) {
-        (AnswerName::RequestId(id), _) => {
-            let found = app.recent.find(owner, &id).ok_or_else(|| {
+        (AnswerName::RequestId(id), _) => match app.recent.find(owner, &id).await? {
+            Some(Found::Said(said)) => Ok((*said).clone()),
+            Some(Found::Words(words)) => {
+                let (prompt, answer) = (tokens(app, words.prompt.clone()).await?, encode(app, field, &words.answer)?);
+                Ok(Said { prompt, answer, words: Some(words), user: None })
+            }
+            None => {
                 let detail = "there is no answer of the last hour to a request of this id; send the text";
-                ApiError::new(StatusCode::NOT_FOUND, "unknown_answer", detail).at(field)
-            })?;
-            Ok((*found).clone())
-        }
+                Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_answer", detail).at(field))
+            }
+        },
         (AnswerName::Text(text), Some(prompt)) => {
             let (answer, prompt_words) = (encode(app, field, &text)?, prompt.messages.clone());
             let words = Some(Words { prompt: prompt_words, answer: text });
-            Ok(Said { prompt: prompt.tokens.clone(), answer, words })
+            Ok(Said { prompt: prompt.tokens.clone(), answer, words, user: None })
         }
         (AnswerName::Text(_), None) => {
             Err(ApiError::invalid("invalid_field", "inputs", "texts are answers to a prompt: send inputs or messages"))

@@ -1,0 +1,12 @@
+-- Answers of the last hour, so that feedback can name them on any replica, where [learning] answers is "store".
+CREATE TABLE answers (
+    owner      TEXT COLLATE "C" NOT NULL,
+    request_id TEXT COLLATE "C" NOT NULL,
+    user_id    TEXT COLLATE "C",          -- NULL when the request named none
+    prompt     TEXT             NOT NULL, -- JSON: [[role, content], ...]
+    answer     TEXT             NOT NULL,
+    created_at BIGINT           NOT NULL,
+    PRIMARY KEY (owner, request_id)
+);
+CREATE INDEX answers_of_user ON answers (owner, user_id);
+CREATE INDEX answers_by_age ON answers (created_at);
