@@ -11,7 +11,7 @@
 //! - [`auth`], [`store`], [`profiles`]: who may do what, and what is kept about people
 //! - [`audit`]: what was answered, so that nobody can change it unseen
 //! - [`learning`]: what users prefer, from what they choose
-//! - [`problem`], [`metrics`], [`telemetry`], [`request_id`]: what the outside learns
+//! - [`problem`], [`refusals`](router), [`metrics`], [`telemetry`], [`request_id`]: what the outside learns
 
 pub mod app;
 pub mod audit;
@@ -33,6 +33,7 @@ pub mod order;
 pub mod problem;
 pub mod profiles;
 pub mod pull;
+mod refusals;
 pub mod request_id;
 pub mod router;
 mod routes;

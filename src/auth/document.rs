@@ -1,12 +1,13 @@
 //! What the OpenAPI document says about keys, made from the same table that the guard reads.
 
 use axum::http::Method;
+use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, Response, ResponseBuilder};
 
 use super::{Access, access};
 use crate::problem::Shape;
+use crate::refusals::refusal;
 
 const SCHEME: &str = "key";
 
@@ -48,13 +49,4 @@ fn ask(operation: &mut Operation, access: Access, shape: Shape) {
     for (status, description) in refusals {
         operation.responses.responses.insert(status.into(), refusal(description, shape).into());
     }
-}
-
-fn refusal(description: &str, shape: Shape) -> Response {
-    let (kind, schema) = match shape {
-        Shape::Problem => ("application/problem+json", "Problem"),
-        Shape::OpenAi => ("application/json", "OpenAiError"),
-    };
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
-    ResponseBuilder::new().description(description).content(kind, content).build()
 }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::common::{PATIENCE, Server, problem, short};
+use crate::document::{Operation, document, operations};
 
 #[tokio::test]
 async fn a_harmless_request_id_is_kept_and_others_are_replaced() {
@@ -142,15 +143,11 @@ async fn the_document_is_the_one_that_was_reviewed() {
 #[tokio::test]
 async fn every_documented_route_exists() {
     let server = Server::start().await;
-    let document = serde_json::to_value(tureen::router::document()).unwrap();
-    for (path, methods) in document["paths"].as_object().unwrap() {
-        for method in methods.as_object().unwrap().keys() {
-            let method = method.to_uppercase().parse().unwrap();
-            let response = server.http.request(method, server.url(path)).send().await.unwrap();
-            assert_ne!(response.status(), 405, "{path}");
-            let body = response.text().await.unwrap();
-            assert!(!body.contains("\"not_found\""), "{path}: {body}");
-        }
+    for Operation { method, path, .. } in operations(&document()) {
+        let response = server.http.request(method, server.url(&path)).send().await.unwrap();
+        assert_ne!(response.status(), 405, "{path}");
+        let body = response.text().await.unwrap();
+        assert!(!body.contains("\"not_found\""), "{path}: {body}");
     }
 }
 

@@ -338,6 +338,39 @@ async fn without_the_store_preferences_in_requests_are_served() {
 }
 
 #[tokio::test]
+async fn while_somebody_else_holds_the_store_changes_are_503_in_time_and_come_back() {
+    let server = Server::with(&[("STORE__TIMEOUT_MS", "450")]).await;
+    put(&server, concise(), &[]).await;
+    sqlx::any::install_default_drivers();
+    let url = format!("sqlite://{}", server.fixture.store().display());
+    let other = sqlx::AnyPool::connect(&url).await.unwrap();
+    for _ in 0..2 {
+        let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let feedback = json!({"inputs": "a", "chosen": {"text": "this and"}, "rejected": {"text": "that"}});
+        for (method, path, body) in [
+            (Method::PUT, PROFILE, concise()),
+            (Method::PATCH, PROFILE, json!({})),
+            (Method::DELETE, PROFILE, Value::Null),
+            (Method::DELETE, "/users/u-17", Value::Null),
+            (Method::POST, "/users/u-17/feedback", feedback),
+        ] {
+            let begun = std::time::Instant::now();
+            let response = send(&server, method.clone(), path, body, &[]).await;
+            let took = begun.elapsed();
+            assert!(response.headers().contains_key("retry-after"), "{method} {path}");
+            let (status, code, _) = problem(response).await;
+            assert_eq!((status, code.as_str()), (503, "store_unavailable"), "{method} {path}");
+            assert!(took < std::time::Duration::from_secs(1), "{method} {path} took {took:?}");
+        }
+        server.generate(&short(json!({"concise": 1.0}))).await;
+        // Readers do not wait for whoever writes.
+        assert_eq!(server.get(PROFILE).await.status(), 200);
+        lock.rollback().await.unwrap();
+        server.until(async || put(&server, concise(), &[]).await.status() == 200).await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_may_keep_no_profiles() {
     let server = Server::with(&[("STORE__URL", "")]).await;
     server.generate(&short(json!({"concise": 1.0}))).await;
