@@ -28,8 +28,14 @@ impl Cluster {
     pub(crate) fn run(&mut self) {
         let socket = self.dir.path().display();
         let options = format!("-c listen_addresses='' -c unix_socket_directories={socket} -c max_connections=50");
-        let log = self.dir.path().join("log");
-        must(postgres("pg_ctl").arg("-D").arg(self.data()).arg("-l").arg(log).args(["-w", "-o", &options, "start"]));
+        must(
+            postgres("pg_ctl")
+                .arg("-D")
+                .arg(self.data())
+                .arg("-l")
+                .arg(self.log_file())
+                .args(["-w", "-o", &options, "start"]),
+        );
         self.running = true;
     }
 
@@ -41,6 +47,15 @@ impl Cluster {
     pub(crate) fn url(&self) -> String {
         let socket = self.dir.path().display().to_string().replace('/', "%2F");
         format!("postgres://tureen@{socket}/postgres")
+    }
+
+    /// Everything that it logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     fn data(&self) -> PathBuf {

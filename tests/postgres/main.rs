@@ -1,11 +1,27 @@
-//! The store on a real PostgreSQL, which the tests start from Debian's package (`apt-get install postgresql`). Not part
+//! The store, and a server on it, on a real PostgreSQL, which the tests start from Debian's package (`apt-get install postgresql`). Not part
 //! of `cargo test`, for machines without one: `cargo test --test postgres`.
 
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod server;
 #[path = "../store/suite.rs"]
 mod suite;
+
+// What the tests of the server use, of which not all is used here.
+#[path = "../server/canary.rs"]
+mod canary;
+#[allow(dead_code)]
+#[path = "../server/common.rs"]
+mod common;
+#[allow(dead_code)]
+#[path = "../server/document.rs"]
+mod document;
+#[path = "../server/fixture.rs"]
+mod fixture;
+#[allow(dead_code)]
+#[path = "../server/process.rs"]
+mod process;
 
 use std::time::{Duration, Instant};
 
