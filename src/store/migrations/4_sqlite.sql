@@ -8,6 +8,6 @@ CREATE TABLE pairs (
     rejected   TEXT    NOT NULL,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (owner, id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX pairs_of_user ON pairs (owner, user_id, id);
 CREATE INDEX pairs_by_age ON pairs (created_at);

@@ -7,6 +7,6 @@ CREATE TABLE answers (
     answer     TEXT    NOT NULL,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (owner, request_id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX answers_of_user ON answers (owner, user_id);
 CREATE INDEX answers_by_age ON answers (created_at);
