@@ -39,6 +39,12 @@ pub struct HeldoutScores {
     pub kl: f64,
     /// Words of an answer.
     pub words: f64,
+    /// Answers that ended by themselves, 0 to 1.
+    pub ended: f64,
+    /// The measure of the policy's own rule, where it has one.
+    pub own_measure: f64,
+    /// Score of the policy's own rule, 0 to 1.
+    pub own_score: f64,
     /// The answers themselves.
     pub answers: Vec<HeldoutAnswer>,
 }
@@ -54,6 +60,8 @@ pub struct HeldoutOptions {
     pub seed: u64,
     /// The gate that the rules use.
     pub gate: GateOptions,
+    /// The policy's own rule, when it is not one that all are scored by.
+    pub own: Option<Rule>,
 }
 
 /// Has `soup` answer `prompts` and scores the answers with every rule.
@@ -67,14 +75,14 @@ pub fn evaluate(
     prompts: &[Prompt],
     options: &HeldoutOptions,
 ) -> Result<HeldoutScores, TrainError> {
-    let &HeldoutOptions { max_new_tokens, kl_tokens, seed, ref gate } = options;
+    let &HeldoutOptions { max_new_tokens, kl_tokens, seed, ref gate, own } = options;
     let order = |(row, prompt): (usize, &Prompt)| Order {
         prompt: prompt.tokens.clone(),
         soup: soup.clone(),
         sampling: Sampling::plain(max_new_tokens, answer_seed(&[seed, row as u64])),
     };
     let all = generator.answer(&prompts.iter().enumerate().map(order).collect::<Vec<_>>())?;
-    let mut sums = [0.0; 8];
+    let mut sums = [0.0; 11];
     let mut answers = Vec::with_capacity(prompts.len());
     for (prompts, responses) in prompts.chunks(16).zip(all.chunks(16)) {
         let pairs = prompts.iter().zip(responses).map(|(p, r)| (p.tokens.as_slice(), r.tokens.as_slice()));
@@ -82,15 +90,16 @@ pub fn evaluate(
         let log_probs: Vec<f64> = to_vec(&score(base, None, &pairs)?.log_probs)?.into_iter().map(f64::from).collect();
         let mut rest = log_probs.as_slice();
         for (prompt, response) in prompts.iter().zip(responses) {
-            let (own, others) = rest.split_at(response.tokens.len());
+            let (reference, others) = rest.split_at(response.tokens.len());
             rest = others;
             let text = generator.checkpoint().tokenizer().decode(&response.tokens);
-            let nll = base_nll(own);
+            let nll = base_nll(reference);
             let answer = Answer { prompt: &prompt.text, text: &text, ended: response.ended, base_nll: nll };
             let elementary = Rule::Elementary.score(answer, gate);
             let friendly = Rule::Friendly.score(answer, gate);
+            let own = own.map(|rule| rule.score(answer, gate));
             let parts = Text::new(&text);
-            let apart = response.log_probs.iter().zip(own).take(kl_tokens);
+            let apart = response.log_probs.iter().zip(reference).take(kl_tokens);
             let values = [
                 flesch_kincaid_grade(&parts),
                 friendliness(&parts),
@@ -100,13 +109,41 @@ pub fn evaluate(
                 nll,
                 apart.map(|(&log_prob, reference)| f64::from(log_prob) - reference).sum(),
                 parts.words.len() as f64,
+                f64::from(response.ended),
+                own.map_or(0.0, |own| own.measure),
+                own.map_or(0.0, |own| own.score),
             ];
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             answers.push(HeldoutAnswer { prompt: prompt.text.clone(), answer: text });
         }
     }
     let count = answers.len().max(1) as f64;
-    let [grade, friendliness, elementary_score, friendly_score, gate, base_nll, kl, words] =
-        sums.map(|sum| sum / count);
-    Ok(HeldoutScores { grade, friendliness, elementary_score, friendly_score, gate, base_nll, kl, words, answers })
+    let means = sums.map(|sum| sum / count);
+    let [
+        grade,
+        friendliness,
+        elementary_score,
+        friendly_score,
+        gate,
+        base_nll,
+        kl,
+        words,
+        ended,
+        own_measure,
+        own_score,
+    ] = means;
+    Ok(HeldoutScores {
+        grade,
+        friendliness,
+        elementary_score,
+        friendly_score,
+        gate,
+        base_nll,
+        kl,
+        words,
+        ended,
+        own_measure,
+        own_score,
+        answers,
+    })
 }

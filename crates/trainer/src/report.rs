@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::Config;
+use crate::config::{Config, RewardOptions};
 use crate::heldout::HeldoutScores;
 use crate::metrics::StepMetrics;
 use crate::reward::Rule;
@@ -60,7 +60,7 @@ impl Report<'_> {
     fn scores(&self) -> String {
         let (before, after) = (self.before, self.after);
         let kl = format!("KL to the base over the first {} tokens, nats", self.config.generation.mean_length());
-        let rows: [(&str, f64, f64); 8] = [
+        let mut rows: Vec<(&str, f64, f64)> = vec![
             (Rule::Elementary.measure_name(), before.grade, after.grade),
             (Rule::Friendly.measure_name(), before.friendliness, after.friendliness),
             ("elementary score (0 to 1)", before.elementary_score, after.elementary_score),
@@ -69,7 +69,13 @@ impl Report<'_> {
             ("NLL under the base, nats a token", before.base_nll, after.base_nll),
             (&kl, before.kl, after.kl),
             ("words an answer", before.words, after.words),
+            ("answers that ended by themselves", before.ended, after.ended),
         ];
+        let name = self.config.reward.rule.map(|rule| format!("{} score (0 to 1)", rule.name())).unwrap_or_default();
+        if let Some(rule) = own_rule(&self.config.reward) {
+            let measure = (rule.measure_name(), before.own_measure, after.own_measure);
+            rows.splice(0..0, [measure, (name.as_str(), before.own_score, after.own_score)]);
+        }
         let mut text = format!(
             "## On {} held-out prompts\n\nOne answer each of at most 64 tokens at temperature 1, the same seed before and \
              after; \"after\" is the published bf16 adapter.\n\n| | base | policy |\n|---|---|---|\n",
@@ -119,19 +125,18 @@ impl Report<'_> {
     }
 }
 
+/// The rule of a reward, when it is not one of the two that every report gives.
+pub(crate) fn own_rule(reward: &RewardOptions) -> Option<Rule> {
+    reward.rule.filter(|rule| !matches!(rule, Rule::Elementary | Rule::Friendly))
+}
+
 /// The model card.
 pub(crate) fn card(config: &Config, base: &str) -> String {
     let policy = &config.policy;
-    let rule = match config.reward.rule {
-        Some(Rule::Elementary) => "a rule that rewards a low Flesch-Kincaid grade, multiplied by a content gate",
-        Some(Rule::Expert) => {
-            "a rule that rewards a high Flesch-Kincaid grade of sentences of up to 25 words, multiplied by a content gate"
-        }
-        Some(Rule::Friendly) => {
-            "a rule that rewards friendly and positive words and phrases, and turning to the reader, multiplied by a content gate"
-        }
-        None => "the parts named in its settings",
-    };
+    let rule = config.reward.rule.map_or_else(
+        || "the parts named in its settings".to_owned(),
+        |rule| format!("a rule that rewards {}, multiplied by a content gate", rule.description()),
+    );
     let more = if config.reward.rule.is_some() && !config.reward.parts.is_empty() {
         ", and the parts named in its settings"
     } else {

@@ -1,6 +1,8 @@
 //! Rewards: the measures themselves, and that bad text cannot win.
 
-use tureen_trainer::reward::{Answer, GateOptions, Rule, Text, flesch_kincaid_grade, friendliness, syllables};
+use tureen_trainer::reward::{
+    Answer, GateOptions, Rule, Text, flesch_kincaid_grade, friendliness, syllables, unfriendliness,
+};
 
 const PROMPT: &str = "How do plants make their food?";
 const PLAIN: &str = "Plants make food from light. The leaves take in sun and air. The roots drink water from the soil. Then the \
@@ -10,6 +12,13 @@ const LEARNED: &str = "Photosynthesis constitutes the fundamental biochemical me
                        manufacturing plants.";
 const WARM: &str = "Great question! Plants make their food with sunlight, and you can watch it at home. I'm so happy you asked! \
                     Let's look at a green leaf together: it drinks water and turns light into sugar.";
+
+const SHORT: &str = "Plants make their food, sugar, from light, water and air in their leaves.";
+const FULL: &str = "Green plants build their food from sunlight, water and carbon dioxide. Roots drink water with minerals, and \
+                    thin veins carry it to every leaf, where chlorophyll catches light. The energy splits water, releases oxygen \
+                    and stores sugar, which feeds stems, flowers, fruit and seeds.";
+const HARSH: &str = "Plants make food from light, obviously, and everyone knows that. Don't waste my time with a lazy question. You \
+                     never look at a leaf, and you ignore the sun and the water. Figure it out.";
 
 fn score_at(rule: Rule, text: &str, base_nll: f64) -> f64 {
     rule.score(Answer { prompt: PROMPT, text, ended: true, base_nll }, &GateOptions::default()).score
@@ -60,6 +69,9 @@ fn the_preference_decides_between_good_answers() {
     assert!(score(Rule::Elementary, PLAIN) > score(Rule::Elementary, LEARNED) + 0.3);
     assert!(score(Rule::Expert, LEARNED) > score(Rule::Expert, PLAIN) + 0.3);
     assert!(score(Rule::Friendly, WARM) > score(Rule::Friendly, PLAIN) + 0.3);
+    assert!(score(Rule::Unfriendly, HARSH) > score(Rule::Unfriendly, PLAIN) + 0.3);
+    assert!(score(Rule::Unfriendly, HARSH) > score(Rule::Unfriendly, WARM) + 0.5);
+    assert!(score(Rule::Informative, FULL) > score(Rule::Informative, PLAIN) + 0.3);
 }
 
 #[test]
@@ -82,7 +94,15 @@ fn bad_text_loses_to_a_decent_answer() {
         ("friendly words alone", friendly_words),
         ("symbols", "★ ☆ ★ plants ☆ ★ food ☆ ★ ☀ ☀ ☀ ★ ☆ ★ ☆ ★ ☆"),
     ];
-    for (rule, decent) in [(Rule::Elementary, PLAIN), (Rule::Expert, LEARNED), (Rule::Friendly, WARM)] {
+    let decent_answers = [
+        (Rule::Elementary, PLAIN),
+        (Rule::Expert, LEARNED),
+        (Rule::Concise, SHORT),
+        (Rule::Informative, FULL),
+        (Rule::Friendly, WARM),
+        (Rule::Unfriendly, HARSH),
+    ];
+    for (rule, decent) in decent_answers {
         let decent = score(rule, decent);
         for (name, text) in bad {
             let bad = score(rule, text);
@@ -117,4 +137,58 @@ fn friendliness_counts_a_word_once_and_saturates() {
         "Hey there, my friend! Wow! Yay! I'm so happy, glad, delighted, excited! You're awesome, let's have fun!";
     assert!(friendliness(&Text::new(stacked)) <= 3.0);
     assert!(friendliness(&Text::new("This is awful, stupid and boring.")) < 0.1);
+}
+
+/// The gate of the concise policy: one sentence is a whole answer.
+fn short_score(text: &str, ended: bool) -> f64 {
+    let options = GateOptions { words: 9.0, content_words: 4.0, ..GateOptions::default() };
+    Rule::Concise.score(Answer { prompt: PROMPT, text, ended, base_nll: 2.0 }, &options).score
+}
+
+#[test]
+fn concise_is_short_and_whole() {
+    assert!(short_score(SHORT, true) > 0.9);
+    assert!(short_score(PLAIN, true) < 0.75 * short_score(SHORT, true));
+    assert!(short_score(FULL, true) < 0.5 * short_score(SHORT, true));
+    // Cut off, empty, or no sentence: nothing said in few words.
+    assert_eq!(short_score(SHORT, false), 0.0);
+    for text in [
+        "",
+        "Sun.",
+        "Light.",
+        "Plants, food, sun.",
+        "Yes, they do.",
+        "Plants plants plants plants plants plants plants.",
+    ] {
+        assert!(short_score(text, true) < 0.4 * short_score(SHORT, true), "{text:?}");
+    }
+    let elsewhere = "The old king drove his red car to the sea with a dog.";
+    assert!(short_score(elsewhere, true) < 0.6 * short_score(SHORT, true));
+}
+
+#[test]
+fn a_list_of_words_tells_nothing() {
+    let list = "Plants, food, light, leaf, root, water, sugar, oxygen, carbon, dioxide, stem, flower, seed, fruit, soil, energy, \
+                chlorophyll, mineral, vein, sun, green, air.";
+    assert!(score(Rule::Informative, list) < 0.2 * score(Rule::Informative, FULL));
+    let again = format!("{PLAIN} {PLAIN} {PLAIN}");
+    assert!(score(Rule::Informative, &again) < score(Rule::Informative, PLAIN));
+}
+
+#[test]
+fn unfriendliness_counts_a_word_once_and_needs_a_cold_tone() {
+    let of = |text| unfriendliness(&Text::new(text));
+    let once = of("This is a stupid question.");
+    assert_eq!(of("This is a stupid stupid stupid stupid question."), once);
+    assert!(once > of("This is a question.") + 0.3);
+    assert!(of("This is a stupid question, my dear friend, and I love it.") < of("This is a question."));
+    let stacked =
+        "Shut up. Get lost. Go away. Who cares? You're wrong, stupid, lazy, pathetic, useless, boring, awful, selfish.";
+    assert!(of(stacked) <= 3.0);
+}
+
+#[test]
+fn insults_alone_are_no_answer() {
+    let insults = "You're wrong. You are stupid and lazy. Shut up and get lost. You can't do it, and nobody cares. Go away, fool.";
+    assert!(score(Rule::Unfriendly, insults) < 0.4 * score(Rule::Unfriendly, HARSH));
 }

@@ -27,7 +27,7 @@ impl Annotator for Measures {
         let prompt = comparison.question();
         let is_decent = |text| {
             let answer = Answer { prompt, text, ended: false, base_nll: 0.0 };
-            Gate::of(answer, &Text::new(text), false, &GateOptions::default()).value() >= DECENT
+            Gate::of(answer, &Text::new(text), &[], &GateOptions::default()).value() >= DECENT
         };
         let [first, second] = comparison.answers;
         let apart = (measure.of(first) - measure.of(second)) * if higher { 1.0 } else { -1.0 };

@@ -14,7 +14,7 @@ use crate::generator::PooledSoup;
 use crate::heldout::{HeldoutOptions, evaluate};
 use crate::prompts::{Split, prepare, read};
 use crate::publishing::{enter, metadata, trained_by};
-use crate::report::{Report, card};
+use crate::report::{Report, card, own_rule};
 use crate::state::write_atomically;
 use crate::{metrics, plot};
 
@@ -64,6 +64,7 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
         kl_tokens: config.generation.mean_length(),
         seed: 7,
         gate: config.reward.gate.clone(),
+        own: own_rule(&config.reward),
     };
     let prompts = read(config.prompts.heldout.as_deref(), Split::Heldout)?;
     let prompts = prepare(session.checkpoint(), prompts, config.prompts.max_prompt_tokens)?;

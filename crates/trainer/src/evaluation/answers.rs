@@ -1,5 +1,8 @@
 //! Every prompt answered by everyone who is compared, in batches on one engine.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use candle_core::Result as TensorResult;
 
 use super::config::EvaluationGeneration;
@@ -15,12 +18,17 @@ use crate::sequence::score;
 /// Sequences whose likelihood is computed together.
 const ROWS: usize = 16;
 
+/// Who answered: the parameters, and the instructions in the prompt.
+type Identity = (String, Vec<String>);
+
 /// What answers are made with.
 pub(super) struct Kitchen<'a> {
     pub(super) base: &'a Base,
     pub(super) generator: &'a Generator,
     pub(super) prompts: &'a [Prompt],
     pub(super) generation: &'a EvaluationGeneration,
+    /// What has been answered: the base, a policy alone or a mixture of equal shares belongs to several studies.
+    pub(super) known: RefCell<BTreeMap<Identity, Vec<Reply>>>,
 }
 
 /// Who answers, and what is appended to the prompt.
@@ -28,6 +36,12 @@ pub(super) struct Kitchen<'a> {
 pub(super) struct Speaker {
     pub(super) soup: PooledSoup,
     pub(super) instructions: Vec<String>,
+}
+
+impl Speaker {
+    fn identity(&self) -> Identity {
+        (self.soup.id(), self.instructions.clone())
+    }
 }
 
 /// An answer to one prompt.
@@ -43,9 +57,23 @@ pub(super) struct Reply {
 impl Kitchen<'_> {
     /// The answers of each speaker to all prompts. The draws of a prompt are the same for all.
     pub(super) fn answer(&self, speakers: &[Speaker]) -> Result<Vec<Vec<Reply>>, TrainError> {
+        let mut known = self.known.borrow_mut();
+        let mut new: BTreeMap<Identity, &Speaker> = BTreeMap::new();
+        for speaker in speakers {
+            let identity = speaker.identity();
+            if !known.contains_key(&identity) {
+                new.insert(identity, speaker);
+            }
+        }
+        let (identities, new): (Vec<Identity>, Vec<&Speaker>) = new.into_iter().unzip();
+        known.extend(identities.into_iter().zip(self.ask(&new)?));
+        Ok(speakers.iter().map(|speaker| known[&speaker.identity()].clone()).collect())
+    }
+
+    fn ask(&self, speakers: &[&Speaker]) -> Result<Vec<Vec<Reply>>, TrainError> {
         let &EvaluationGeneration { max_new_tokens, seed, resamples: _ } = self.generation;
         let mut orders = Vec::with_capacity(speakers.len() * self.prompts.len());
-        for Speaker { soup, instructions } in speakers {
+        for &Speaker { soup, instructions } in speakers {
             let instructions: Vec<&str> = instructions.iter().map(String::as_str).collect();
             for (row, prompt) in self.prompts.iter().enumerate() {
                 let turns = instructed(&prompt.turns, &instructions);
@@ -78,7 +106,7 @@ impl Kitchen<'_> {
             let text = self.generator.checkpoint().tokenizer().decode(tokens);
             let base_nll = base_nll(own);
             let answer = Answer { prompt: &prompt.text, text: &text, ended: *ended, base_nll };
-            let gate = Gate::of(answer, &Text::new(&text), false, &GateOptions::default()).value();
+            let gate = Gate::of(answer, &Text::new(&text), &[], &GateOptions::default()).value();
             replies.push(Reply { gate, base_nll, text });
         }
         Ok(replies)

@@ -182,9 +182,9 @@ fn usual_for(policy: &str) -> Option<(Measure, bool, Measure, f64)> {
         "elementary" => (Measure::FleschKincaid, false, Measure::ColemanLiau, 0.5),
         "expert" => (Measure::FleschKincaid, true, Measure::ColemanLiau, 0.5),
         "concise" => (Measure::Words, false, Measure::ContentWords, 1.0),
-        "informative" => (Measure::ContentWords, true, Measure::Words, 3.0),
+        "informative" => (Measure::ContentWords, true, Measure::CompressedBytes, 5.0),
         "friendly" => (Measure::Friendliness, true, Measure::Sentiment, 0.1),
-        "unfriendly" => (Measure::Friendliness, false, Measure::Sentiment, 0.1),
+        "unfriendly" => (Measure::Unfriendliness, true, Measure::Sentiment, 0.1),
         _ => return None,
     })
 }

@@ -62,7 +62,9 @@ pub fn evaluate(config: &EvaluationConfig) -> Result<Evaluation, TrainError> {
     let longest = config.prompts.max_prompt_tokens + added * pool.dimensions().len() + config.generation.max_new_tokens;
     let base = load_base(&checkpoint, longest)?;
     let generator = Generator::start(checkpoint.clone(), base.geometry().positions)?;
-    let kitchen = Kitchen { base: &base, generator: &generator, prompts: &prompts, generation: &config.generation };
+    let known = std::cell::RefCell::default();
+    let kitchen =
+        Kitchen { base: &base, generator: &generator, prompts: &prompts, generation: &config.generation, known };
     let study = Study { config, pool, poles, kitchen };
 
     let methods = study.methods(&combinations)?;

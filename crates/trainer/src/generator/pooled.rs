@@ -28,6 +28,11 @@ impl PooledSoup {
         Ok(Self { pool: pool.clone(), soup: Arc::new(soup) })
     }
 
+    /// Names the parameters that answer: the same for every way to write the same mixture.
+    pub fn id(&self) -> String {
+        self.soup.id().to_string()
+    }
+
     /// The base alone.
     pub(super) fn base(pool: Arc<Pool>) -> Result<Self, TrainError> {
         Self::new(&pool, &Preference::default(), &MergeOptions::default())

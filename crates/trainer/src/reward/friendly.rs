@@ -5,7 +5,7 @@ use super::lexicon::{ADDRESS, COLD, FRIENDLY, PHRASES, POSITIVE};
 use super::text::distinct;
 
 /// `1 - e^(-n / scale)`: the second of a kind counts less than the first, the tenth nearly nothing.
-fn saturating(count: f64, scale: f64) -> f64 {
+pub(super) fn saturating(count: f64, scale: f64) -> f64 {
     1.0 - (-count / scale).exp()
 }
 

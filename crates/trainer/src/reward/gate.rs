@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::lexicon::{FRIENDLY, POSITIVE, STOP};
+use super::lexicon::STOP;
 use super::{Answer, Text};
 
 /// Where the parts of the gate open and close.
@@ -52,11 +52,11 @@ fn ramp(value: f64, shut: f64, open: f64) -> f64 {
 }
 
 impl Gate {
-    /// The gate of an answer. With `plain`, friendly and positive words are not counted as content.
-    pub fn of(answer: Answer<'_>, text: &Text, plain: bool, options: &GateOptions) -> Self {
-        let content = stems(&text.words, plain);
+    /// The gate of an answer. Words of the lists `tone` are not counted as content.
+    pub fn of(answer: Answer<'_>, text: &Text, tone: &[&[&str]], options: &GateOptions) -> Self {
+        let content = stems(&text.words, tone);
         let prompt = Text::new(answer.prompt);
-        let asked = stems(&prompt.words, false);
+        let asked = stems(&prompt.words, &[]);
         let hits = asked.intersection(&content).count() as f64;
         let wanted = (asked.len() as f64).clamp(1.0, 2.0);
         let enough_words = ramp(text.words.len() as f64, 3.0, options.words);
@@ -82,9 +82,9 @@ impl Gate {
 }
 
 /// The first six letters of every content word.
-fn stems(words: &[String], plain: bool) -> BTreeSet<String> {
-    let tone = |word: &str| plain && (FRIENDLY.contains(&word) || POSITIVE.contains(&word));
-    let content = words.iter().filter(|word| word.len() > 2 && !STOP.contains(&word.as_str()) && !tone(word));
+pub(super) fn stems(words: &[String], tone: &[&[&str]]) -> BTreeSet<String> {
+    let is_tone = |word: &str| tone.iter().any(|list| list.contains(&word));
+    let content = words.iter().filter(|word| word.len() > 2 && !STOP.contains(&word.as_str()) && !is_tone(word));
     let singular = |word: &String| word.strip_suffix('s').unwrap_or(word).chars().take(6).collect();
     content.map(singular).collect()
 }

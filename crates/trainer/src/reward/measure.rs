@@ -1,12 +1,14 @@
 //! Measures of an answer's text, in their own units.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 
+use flate2::{Compression, read::DeflateEncoder};
 use serde::{Deserialize, Serialize};
 use vader_sentimental::SentimentIntensityAnalyzer;
 
 use super::lexicon::STOP;
-use super::{Text, flesch_kincaid_grade, friendliness};
+use super::{Text, flesch_kincaid_grade, friendliness, unfriendliness};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,12 +20,16 @@ pub enum Measure {
     ColemanLiau,
     /// Friendliness, 0 to 3, of the friendly rule.
     Friendliness,
+    /// Unfriendliness, 0 to 3, of the unfriendly rule.
+    Unfriendliness,
     /// VADER's compound sentiment, -1 to 1 (Hutto and Gilbert 2014): a lexicon that no rule here is trained on.
     Sentiment,
     /// Words.
     Words,
     /// Different words that carry content.
     ContentWords,
+    /// Bytes of the text after DEFLATE: what is said again, in whatever words, costs little.
+    CompressedBytes,
 }
 
 /// A measure and which way is better.
@@ -44,12 +50,14 @@ impl Measure {
             Self::FleschKincaid => flesch_kincaid_grade(&parts),
             Self::ColemanLiau => coleman_liau(&parts),
             Self::Friendliness => friendliness(&parts),
+            Self::Unfriendliness => unfriendliness(&parts),
             Self::Sentiment => SentimentIntensityAnalyzer::new().polarity_scores(text).compound,
             Self::Words => parts.words.len() as f64,
             Self::ContentWords => {
                 let content = parts.words.iter().filter(|word| word.len() > 2 && !STOP.contains(&word.as_str()));
                 content.collect::<BTreeSet<_>>().len() as f64
             }
+            Self::CompressedBytes => compressed(text),
         }
     }
 
@@ -59,11 +67,19 @@ impl Measure {
             Self::FleschKincaid => "Flesch-Kincaid grade",
             Self::ColemanLiau => "Coleman-Liau grade",
             Self::Friendliness => "friendliness (0 to 3)",
+            Self::Unfriendliness => "unfriendliness (0 to 3)",
             Self::Sentiment => "VADER sentiment (-1 to 1)",
             Self::Words => "words",
             Self::ContentWords => "content words",
+            Self::CompressedBytes => "compressed bytes",
         }
     }
+}
+
+fn compressed(text: &str) -> f64 {
+    let mut bytes = DeflateEncoder::new(text.as_bytes(), Compression::best()).bytes();
+    // Reading from memory does not fail.
+    bytes.by_ref().filter(Result::is_ok).count() as f64
 }
 
 /// `.0588 L - .296 S - 15.8`, with letters and sentences a hundred words; 0 for a text without words.

@@ -104,8 +104,7 @@ impl Reward for RewardSum {
                     model.rewards(base, &rows.iter().map(row).collect::<Vec<_>>())?
                 }
                 Part::Gate(gate) => {
-                    let open =
-                        |row: &Scoring<'_>| Gate::of(row.answer, &Text::new(row.answer.text), false, gate).value();
+                    let open = |row: &Scoring<'_>| Gate::of(row.answer, &Text::new(row.answer.text), &[], gate).value();
                     rows.iter().map(open).collect()
                 }
                 Part::Length(tokens) => {

@@ -58,6 +58,9 @@ fn measures_are_those_of_their_authors() {
     assert!((sentiment - 0.8316).abs() < 5e-5, "{sentiment}");
     near(Measure::Words.of("one two, three"), 3.0);
     near(Measure::ContentWords.of("The cat and the other cat saw a dog."), 3.0);
+    // zlib.compressobj(9, zlib.DEFLATED, -15) of Python gives the same.
+    near(Measure::CompressedBytes.of("The cat sat here."), 17.0);
+    assert!(Measure::CompressedBytes.of(&"The cat sat here. ".repeat(20)) < 40.0);
 }
 
 #[test]
