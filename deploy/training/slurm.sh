@@ -4,10 +4,10 @@
 #   cargo build --release -p tureen-trainer
 #   sbatch deploy/training/slurm.sh
 #
-# The task's id picks the configuration, sorted by name (elementary 0, expert 1, friendly 2); the array has as many tasks as there are
+# The task's id picks the configuration, sorted by name (concise 0, elementary 1, ...); the array has as many tasks as there are
 # configurations. A task that is requeued goes on from its last checkpoint.
 #SBATCH --job-name=tureen-trainer
-#SBATCH --array=0-2
+#SBATCH --array=0-5
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=6G
 #SBATCH --time=12:00:00
