@@ -23,7 +23,8 @@ pub async fn keep(app: App, store: Store) -> Infallible {
     let old = every(OLD, || async {
         store.forget_changes(changes).await?;
         store.forget_answers(ms(KEPT)).await?;
-        store.forget_pairs(pairs).await.map(drop)
+        store.forget_pairs(pairs).await?;
+        store.forget_reviews(ms(app.config.guard.keep)).await.map(drop)
     });
     tokio::select! {
         never = keys => never,

@@ -10,6 +10,7 @@
 //! - [`submit`], [`live`], [`order`], [`explain`]: one request on its way through the engine
 //! - [`auth`], [`store`], [`profiles`]: who may do what, and what is kept about people
 //! - [`audit`]: what was answered, so that nobody can change it unseen
+//! - [`guard`]: checks of prompts and answers
 //! - [`learning`]: what users prefer, from what they choose
 //! - [`problem`], [`refusals`](router), [`metrics`], [`telemetry`], [`request_id`]: what the outside learns
 
@@ -23,6 +24,7 @@ pub mod exit;
 pub mod explain;
 pub mod export;
 pub mod extract;
+pub mod guard;
 pub mod housekeeping;
 pub mod learning;
 pub mod lifecycle;

@@ -16,6 +16,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tureen_engine::{EngineStats, FinishReason, SoupPath};
 
+use crate::guard::Decision;
+use crate::live::Reason;
 use crate::profiles::Source;
 use crate::wire::answer::path_name;
 
@@ -53,6 +55,14 @@ struct OutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GuardLabels {
+    /// As the configuration names it.
+    check: String,
+    side: &'static str,
+    action: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabels {
     source: &'static str,
 }
@@ -64,6 +74,10 @@ pub enum End {
     Length,
     /// The model ended its answer, or a stop sequence did.
     Stop,
+    /// A check of the server ended it.
+    ContentFilter,
+    /// A person has to decide about it.
+    Held,
     /// The client left.
     Abort,
     /// An error ended it.
@@ -75,6 +89,8 @@ impl EncodeLabelValue for End {
         let word = match self {
             Self::Length => "length",
             Self::Stop => "stop",
+            Self::ContentFilter => "content_filter",
+            Self::Held => "held",
             Self::Abort => "abort",
             Self::Error => "error",
         };
@@ -82,11 +98,13 @@ impl EncodeLabelValue for End {
     }
 }
 
-impl From<FinishReason> for End {
-    fn from(reason: FinishReason) -> Self {
+impl From<Reason> for End {
+    fn from(reason: Reason) -> Self {
         match reason {
-            FinishReason::Length => Self::Length,
-            FinishReason::EosToken | FinishReason::StopSequence => Self::Stop,
+            Reason::Engine(FinishReason::Length) => Self::Length,
+            Reason::Engine(FinishReason::EosToken | FinishReason::StopSequence) => Self::Stop,
+            Reason::ContentFilter => Self::ContentFilter,
+            Reason::Held => Self::Held,
         }
     }
 }
@@ -101,6 +119,7 @@ pub struct Metrics {
     reloads: Family<OutcomeLabels, Counter>,
     tls_reloads: Family<OutcomeLabels, Counter>,
     lookups: Family<SourceLabels, Counter>,
+    guarded: Family<GuardLabels, Counter>,
     prompt_tokens: Counter,
     generation_tokens: Counter,
     first_token: Histogram,
@@ -125,6 +144,7 @@ impl Default for Metrics {
             served: family(r, "soups_served", "Generations by the path that serves their soup"),
             refused: family(r, "generations_refused", "Generations refused before they began, by code"),
             lookups: family(r, "profile_lookups", "Profiles that generations asked for, by where they were found"),
+            guarded: family(r, "guard_decisions", "What checks of prompts and answers found"),
             tls_reloads: family(r, "tls_reloads", "New certificates by outcome"),
             reloads: family(r, "pool_reloads", "Reloads of the pool by outcome"),
             prompt_tokens: counter(r, "prompt_tokens", "Prompt tokens of finished generations"),
@@ -174,6 +194,14 @@ impl Metrics {
             Source::Store => "store",
         };
         self.lookups.get_or_create(&SourceLabels { source }).inc();
+    }
+
+    /// Checks decided.
+    pub fn guarded(&self, decisions: &[Decision]) {
+        for Decision { check, side, action, count } in decisions {
+            let labels = GuardLabels { check: check.to_string(), side: side.name(), action };
+            self.guarded.get_or_create(&labels).inc_by(*count as u64);
+        }
     }
 
     /// Time from submission to the first token.

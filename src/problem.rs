@@ -20,11 +20,13 @@ pub struct ApiError {
     /// What happened and what to do, for a person.
     pub detail: String,
     /// The JSON path of the field at fault.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// Seconds after which trying again makes sense.
     pub retry_after_s: Option<u64>,
     /// Every single problem, where there may be many (a refused pool).
     pub problems: Vec<String>,
+    /// What a person has to decide first.
+    pub review: Option<Box<str>>,
 }
 
 /// Which body a client of this route expects.
@@ -46,7 +48,15 @@ impl Shape {
 impl ApiError {
     /// An error of this status and code.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), field: None, retry_after_s: None, problems: Vec::new() }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            field: None,
+            retry_after_s: None,
+            problems: Vec::new(),
+            review: None,
+        }
     }
 
     /// 422: understood, but not possible.
@@ -71,7 +81,7 @@ impl ApiError {
 
     /// Names the field at fault.
     pub fn at(mut self, field: &str) -> Self {
-        self.field = Some(field.to_owned());
+        self.field = Some(field.into());
         self
     }
 
@@ -110,6 +120,9 @@ impl ApiError {
         if !self.problems.is_empty() {
             body["problems"] = json!(self.problems);
         }
+        if let Some(review) = &self.review {
+            body["review_id"] = json!(review);
+        }
         body
     }
 
@@ -120,7 +133,11 @@ impl ApiError {
             status if status.is_client_error() => "invalid_request_error",
             _ => "server_error",
         };
-        json!({"error": {"message": self.detail, "type": kind, "param": self.field, "code": self.code}})
+        let mut error = json!({"message": self.detail, "type": kind, "param": self.field, "code": self.code});
+        if let Some(review) = &self.review {
+            error["review_id"] = json!(review);
+        }
+        json!({"error": error})
     }
 
     /// The whole answer in `shape`.
@@ -144,6 +161,7 @@ impl From<StoreError> for ApiError {
             StoreError::ClientKeyReused => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", error.to_string())
             }
+            StoreError::Full => Self::busy("reviews_full", error.to_string(), 60),
             StoreError::Contended => Self::busy("store_contended", error.to_string(), 1),
             StoreError::Unavailable(_) | StoreError::Late => {
                 tracing::warn!(%error, "the store did not answer");

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use crate::store::{Change, Changed, Edit, Erased, KeptAnswer, KeptPair, Page, Profile, Store, StoreError, UserId};
+use crate::store::{
+    Change, Changed, Edit, Erased, KeptAnswer, KeptPair, Page, Profile, Review, Store, StoreError, UserId,
+};
 
 /// How long a profile that was read is used without asking the store again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -104,6 +106,14 @@ impl Profiles {
     /// As there.
     pub async fn answers_of(&self, owner: &Arc<str>, user: &UserId) -> Result<Vec<KeptAnswer>, StoreError> {
         self.store.answers_of(owner, user).await
+    }
+
+    /// See [`Store::reviews_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn reviews_of(&self, owner: &Arc<str>, user: &UserId) -> Result<Vec<Review>, StoreError> {
+        self.store.reviews_of(owner, user).await
     }
 
     fn forget(&self, owner: &Arc<str>, user: &UserId) -> Forget<'_> {

@@ -14,8 +14,9 @@ use crate::auth::Caller;
 use crate::config::Config;
 use crate::explain::Explain;
 use crate::extract::{profiles, unknown_user};
+use crate::guard::{Holder, Screen, check_input};
 use crate::learning::Keeping;
-use crate::live::Live;
+use crate::live::{Counts, Live};
 use crate::order::{Order, Sampling, Wish};
 use crate::problem::ApiError;
 use crate::request_id::RequestId;
@@ -36,7 +37,7 @@ pub async fn submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     result
 }
 
-async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) -> Result<Live, ApiError> {
+async fn try_submit(app: &App, caller: &Caller, id: &RequestId, mut order: Order) -> Result<Live, ApiError> {
     if app.lifecycle.is_draining() {
         return Err(ApiError::shutting_down());
     }
@@ -50,11 +51,17 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     let asked = pool.soup(&preference, &merge).map_err(|e| preference_error(&e, field))?;
     let ruled = caller.rules().apply(&pool, asked.clone()).map_err(|e| rules_error(e, field))?;
     let soup = Arc::new(ruled.soup.clone());
+    let checked = check_input(app, pool.drift(&soup), &mut order.messages).await?;
+    let holder = Holder::new(app, caller, id, &order);
     let (prompt, order) = tokenise(app.engine.clone(), order).await?;
     let keep = Keeping::begin(app, caller, id, &order, &prompt);
     let prompt_tokens = prompt.len();
     let params = params(&app.config, app.engine.checkpoint(), prompt_tokens, order.sampling)?;
     let parameters = ParametersRecord::from(&params);
+    if let Some(holder) = &holder {
+        holder.admit(&checked, &soup.id().to_string()).await?;
+    }
+    let counts = Counts { prompt_tokens, generated_tokens: 0, seed: params.seed };
     let explain = order.explain.then(|| explain(app, &pool, &prompt, &params)).transpose()?;
     let (client, path) = (turns_of(caller), PathChoice::Auto);
     let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };
@@ -62,15 +69,23 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     let generation = app.engine.submit(submission).map_err(|e| submit_error(&e, retry_after_s))?;
     let view = SoupView::new(&pool, &soup, generation.path()).asked(&pool, &asked, &ruled.breaches);
     let begin = |audit: &Arc<Audit>| {
-        let begun = Begun { id, caller, wish: &order.wish, pool: &pool, asked: &asked, ruled: &ruled };
+        let begun = Begun {
+            id,
+            caller,
+            wish: &order.wish,
+            pool: &pool,
+            asked: &asked,
+            ruled: &ruled,
+            decisions: &checked.decisions,
+        };
         let record = begun.record(app, audit.keys(), generation.path(), prompt_tokens, parameters);
         Pending::begin(audit, record, prompt_text(&order.messages))
     };
     let record = app.audit.as_ref().map(begin).transpose()?;
     app.metrics.served_on(generation.path());
-    let timeout = app.config.server.request_timeout;
-    let live = Live::new(generation, view, timeout, app.lifecycle.cut_signal(), app.metrics.clone());
-    Ok(live.recorded(record).explained(explain).kept(keep))
+    let time = (app.config.server.request_timeout, app.lifecycle.cut_signal());
+    let live = Live::new(generation, view, counts, time, app.metrics.clone());
+    Ok(live.recorded(record).explained(explain).kept(keep).screened(Screen::new(&app.config, holder)))
 }
 
 /// Will explain an answer, unless that could cost more than it may.

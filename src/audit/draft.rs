@@ -5,9 +5,10 @@ use tureen_engine::{Message, SamplingParams, SoupPath};
 use tureen_soup::rules::{Breach, Ruled};
 use tureen_soup::{MergeOptions, Pool, Preference, PreferenceError, Soup};
 
-use super::{AnswerRecord, EngineRecord, GenerationRecord, Keys, ParametersRecord, SoupRecord};
+use super::{AnswerRecord, EngineRecord, GenerationRecord, GuardRecord, Keys, ParametersRecord, SoupRecord};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::guard::Decision;
 use crate::order::Wish;
 use crate::request_id::RequestId;
 use crate::wire::answer::path_name;
@@ -20,6 +21,8 @@ pub(crate) struct Begun<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) asked: &'a Soup,
     pub(crate) ruled: &'a Ruled,
+    /// What the checks of the prompt found.
+    pub(crate) decisions: &'a [Decision],
 }
 
 impl Begun<'_> {
@@ -32,7 +35,7 @@ impl Begun<'_> {
         prompt_tokens: usize,
         parameters: ParametersRecord,
     ) -> GenerationRecord {
-        let Self { id, caller, wish, pool, asked, ruled } = self;
+        let Self { id, caller, wish, pool, asked, ruled, decisions } = self;
         let user = match wish {
             Wish::Inline { .. } => None,
             Wish::Profile { user, .. } => Some(keys.pseudonym(caller.owner(), user.as_str())),
@@ -51,9 +54,17 @@ impl Begun<'_> {
             prompt_tokens,
             prompt_fingerprint: String::new(),
             answer: AnswerRecord::default(),
+            guard: decisions.iter().map(GuardRecord::from).collect(),
             prompt: None,
             text: None,
         }
+    }
+}
+
+impl From<&Decision> for GuardRecord {
+    fn from(Decision { check, side, action, count }: &Decision) -> Self {
+        let (check, side, action) = (check.to_string(), side.name().to_owned(), (*action).to_owned());
+        Self { check, side, action, count: *count }
     }
 }
 

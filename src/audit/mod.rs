@@ -5,6 +5,7 @@
 
 mod chain;
 mod checkpoint;
+mod deciding;
 mod draft;
 mod log;
 mod pending;
@@ -16,11 +17,15 @@ mod writer;
 use std::io;
 
 pub use chain::{Fingerprint, Keys};
+pub use deciding::Deciding;
 pub(crate) use draft::{Begun, prompt_text};
 pub use log::{Log, LogOptions};
 pub use pending::Pending;
 pub(crate) use pending::add_token;
-pub use record::{AnswerRecord, EngineRecord, Event, GenerationRecord, ParametersRecord, Record, SoupRecord};
+pub use record::{
+    AnswerRecord, EngineRecord, Event, GenerationRecord, GuardRecord, ParametersRecord, Record, ReviewRecord,
+    SoupRecord,
+};
 pub use verify::{Report, Scope, verify};
 pub use writer::Audit;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::chain::Fingerprint;
 use super::writer::{Place, Written};
-use super::{Audit, Event, GenerationRecord};
+use super::{Audit, Event, GenerationRecord, GuardRecord};
+use crate::guard::Decision;
 use crate::problem::ApiError;
 
 /// A record in the making. Dropped before the end, it is left as one whose client went away.
@@ -43,6 +44,14 @@ impl Pending {
             open.record.answer.tokens += 1;
             add_token(&mut open.tokens, id, logprob);
             open.say(text, keeps);
+        }
+    }
+
+    /// `sent` is what left of the answer behind the checks that made these decisions.
+    pub(crate) fn screened(&mut self, decisions: &[Decision], sent: &str) {
+        if let Some(open) = &mut self.open {
+            open.record.guard.extend(decisions.iter().map(GuardRecord::from));
+            open.record.answer.sent_fingerprint = Some(self.audit.keys().fingerprint(sent.as_bytes()));
         }
     }
 

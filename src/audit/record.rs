@@ -37,6 +37,30 @@ pub enum Event {
     },
     /// An answer ended.
     Generation(Box<GenerationRecord>),
+    /// A person decided about what checks had held.
+    Review(ReviewRecord),
+}
+
+/// What a person decided.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReviewRecord {
+    /// Id of the review.
+    pub review: String,
+    /// `x-request-id` of what was held.
+    pub request: String,
+    /// `input` or `output`
+    pub side: String,
+    /// The checks that held it.
+    pub checks: Vec<String>,
+    /// `approved` or `rejected`
+    pub decision: String,
+    /// Id of the key that decided; none where no key is needed.
+    pub key: Option<String>,
+    /// Of the messages as the person saw them.
+    pub prompt_fingerprint: String,
+    /// Of the answer, when that was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_fingerprint: Option<String>,
 }
 
 /// Everything that is needed to make an answer again, and to tell whether it is the same.
@@ -69,6 +93,9 @@ pub struct GenerationRecord {
     pub prompt_fingerprint: String,
     /// How it ended.
     pub answer: AnswerRecord,
+    /// What the checks of prompt and answer found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<GuardRecord>,
     /// The messages, when the configuration says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
@@ -136,7 +163,7 @@ pub struct EngineRecord {
 /// How an answer ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerRecord {
-    /// `length`, `eos_token` or `stop_sequence`; `left` when the client went away, or the code of the error that ended it.
+    /// `length`, `eos_token`, `stop_sequence`, `content_filter` or `held`; `left` when the client went away, or the code of the error that ended it.
     pub end: String,
     /// Tokens that were chosen.
     pub tokens: usize,
@@ -144,4 +171,20 @@ pub struct AnswerRecord {
     pub tokens_fingerprint: String,
     /// Of the text.
     pub text_fingerprint: String,
+    /// Of what left of it, when answers are checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_fingerprint: Option<String>,
+}
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardRecord {
+    /// Its name in the configuration.
+    pub check: String,
+    /// `input` or `output`
+    pub side: String,
+    /// What was done: `allow`, `redact`, `block` or `hold`; `failed_open` when it could not be made.
+    pub action: String,
+    /// How often.
+    pub count: usize,
 }

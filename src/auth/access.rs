@@ -25,6 +25,7 @@ pub fn access(method: &Method, route: &str) -> Access {
         ("GET", "/livez" | "/readyz" | "/openapi.json" | "/docs" | "/docs/" | "/docs/{*rest}") => Access::Public,
         ("GET", "/policies" | "/policies/{id}" | "/v1/models") => Access::Key,
         ("POST", "/generate" | "/v1/chat/completions") => Access::Scope(Scope::Generate),
+        ("GET", "/reviews/{id}") => Access::Scope(Scope::Generate),
         ("GET", "/users/{id}/profile" | "/users/{id}/export") => Access::Scope(Scope::ProfilesRead),
         ("PUT" | "PATCH" | "DELETE", "/users/{id}/profile") => Access::Scope(Scope::ProfilesWrite),
         ("DELETE", "/users/{id}") => Access::Scope(Scope::ProfilesWrite),

@@ -47,6 +47,8 @@ fn ask(operation: &mut Operation, access: Access, shape: Shape) {
         ("429", "The key asked for more than it may; see Retry-After"),
     ];
     for (status, description) in refusals {
-        operation.responses.responses.insert(status.into(), refusal(description, shape).into());
+        // A route that has more to say of it does.
+        let told = operation.responses.responses.entry(status.into());
+        told.or_insert_with(|| refusal(description, shape).into());
     }
 }

@@ -77,6 +77,7 @@ fn overlay_variable(table: &mut Table, name: &str, rest: &str, text: &str) -> Re
         Value::Integer(_) => text.trim().parse().ok().map(Value::Integer),
         Value::Float(_) => text.trim().parse().ok().map(Value::Float),
         Value::Boolean(_) => text.trim().parse().ok().map(Value::Boolean),
+        Value::Array(_) if text.trim_start().starts_with('[') => inline(text),
         Value::Array(_) => {
             let items = text.split(',').map(str::trim).filter(|s| !s.is_empty());
             Some(Value::Array(items.map(|s| Value::String(s.to_owned())).collect()))
@@ -93,6 +94,12 @@ fn overlay_variable(table: &mut Table, name: &str, rest: &str, text: &str) -> Re
     Ok(())
 }
 
+/// A list as TOML writes it: one of sections cannot be written with commas alone.
+fn inline(text: &str) -> Option<Value> {
+    let mut table: Table = format!("list = {}", text.trim()).parse().ok()?;
+    table.remove("list").filter(|_| table.is_empty())
+}
+
 fn names(table: &Table) -> String {
     table.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -102,7 +109,7 @@ fn article(value: &Value) -> &'static str {
         Value::Integer(_) => "a whole number",
         Value::Float(_) => "a number",
         Value::Boolean(_) => "true or false",
-        Value::Array(_) => "a list of strings",
+        Value::Array(_) => "a list",
         Value::Table(_) => "a section",
         _ => "a string",
     }

@@ -15,6 +15,8 @@ use tureen_engine::{Isa, Precision};
 use tureen_soup::learn;
 use tureen_soup::rules::Rules;
 
+use crate::guard::Chain;
+
 pub use layers::DEFAULTS;
 pub use secret::Secret;
 
@@ -96,6 +98,8 @@ pub struct Config {
     pub store: Store,
     /// What preferences may ask for.
     pub rules: Rules,
+    /// What is looked for in prompts and answers.
+    pub guard: Guard,
     /// What is recorded of each answer.
     pub audit: Audit,
     /// How preferences are learned.
@@ -213,6 +217,17 @@ pub struct Store {
     pub cached_profiles: u64,
     /// How long a change is known by its Idempotency-Key.
     pub idempotency: Duration,
+}
+
+/// `[guard]`
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// The checks, in their order.
+    pub chain: Chain,
+    /// How long what was held is kept.
+    pub keep: Duration,
+    /// How much may be held.
+    pub max_reviews: u64,
 }
 
 /// `[audit]`

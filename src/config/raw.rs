@@ -4,6 +4,7 @@ use serde::Deserialize;
 use tureen_soup::rules::RulesText;
 
 use super::{Fsync, PoolWeights};
+use crate::guard::RawCheck;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +16,7 @@ pub(super) struct RawConfig {
     pub(super) auth: RawAuth,
     pub(super) store: RawStore,
     pub(super) rules: RulesText,
+    pub(super) guard: RawGuard,
     pub(super) audit: RawAudit,
     pub(super) learning: RawLearning,
     pub(super) limits: RawLimits,
@@ -80,6 +82,14 @@ pub(super) struct RawStore {
     pub(super) timeout_ms: u64,
     pub(super) cached_profiles: u64,
     pub(super) idempotency_hours: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGuard {
+    pub(super) checks: Vec<RawCheck>,
+    pub(super) review_days: u32,
+    pub(super) max_reviews: u64,
 }
 
 #[derive(Deserialize)]

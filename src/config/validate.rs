@@ -9,22 +9,27 @@ use tureen_soup::learn;
 use tureen_soup::rules::{Rules, RulesText};
 
 use super::raw::{
-    RawAdmin, RawAudit, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawLearning, RawLimits, RawLog, RawPool,
-    RawServer, RawStore,
+    RawAdmin, RawAudit, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawGuard, RawLearning, RawLimits, RawLog,
+    RawPool, RawServer, RawStore,
 };
-use super::{Audit, Auth, Base, Config, ConfigError, Engine, Learning, Limits, Log, Pool, Secret, Server, Store, Tls};
+use super::{
+    Audit, Auth, Base, Config, ConfigError, Engine, Guard, Learning, Limits, Log, Pool, Secret, Server, Store, Tls,
+};
 
 pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
-    let RawConfig { server, base, pool, engine, auth, store, rules, audit, learning, limits, cache, admin, log } = raw;
+    let RawConfig { server, base, pool, engine, auth, store, rules, guard, audit, learning, limits, cache, admin, log } =
+        raw;
     let RawCache { promote_after } = cache;
     let RawAdmin { token } = admin;
+    let store = self::store(store)?;
     Ok(Config {
         server: self::server(server)?,
         base: self::base(base)?,
         pool: self::pool(pool),
         engine: self::engine(engine)?,
         auth: self::auth(auth)?,
-        store: self::store(store)?,
+        guard: self::guard(guard, store.url.is_some())?,
+        store,
         rules: self::rules(rules)?,
         audit: self::audit(audit)?,
         learning: self::learning(learning)?,
@@ -137,6 +142,20 @@ fn rules(text: RulesText) -> Result<Rules, ConfigError> {
         reason: e.reason,
     };
     text.try_into().map_err(outside)
+}
+
+fn guard(raw: RawGuard, has_store: bool) -> Result<Guard, ConfigError> {
+    let RawGuard { checks, review_days, max_reviews } = raw;
+    let refused =
+        |problems: Vec<String>| ConfigError::OutOfRange { key: "guard.checks".into(), reason: problems.join("; ") };
+    if review_days == 0 {
+        return Err(invalid("guard.review_days", "0", "must be at least 1"));
+    }
+    Ok(Guard {
+        chain: crate::guard::build(checks, has_store).map_err(refused)?,
+        keep: Duration::from_hours(u64::from(review_days) * 24),
+        max_reviews,
+    })
 }
 
 fn audit(raw: RawAudit) -> Result<Audit, ConfigError> {

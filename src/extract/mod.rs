@@ -90,5 +90,5 @@ fn refused(error: &serde_json::Error, path: Option<String>) -> ApiError {
     } else {
         (StatusCode::BAD_REQUEST, "invalid_json")
     };
-    ApiError { field: path.filter(|_| bad_value), ..ApiError::new(status, code, detail) }
+    ApiError { field: path.filter(|_| bad_value).map(String::into_boxed_str), ..ApiError::new(status, code, detail) }
 }

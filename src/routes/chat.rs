@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -11,6 +10,7 @@ use futures_util::stream::{Stream, StreamExt, iter, unfold};
 use serde_json::Value;
 
 use super::models;
+use super::reviews::answer;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::Valid;
@@ -19,7 +19,7 @@ use crate::problem::{ApiError, Shape};
 use crate::request_id::RequestId;
 use crate::submit::{SOUP_ID, soup_header, submit};
 use crate::wire::chat::ChatRequest;
-use crate::wire::completion::{Completion, Frame};
+use crate::wire::completion::Frame;
 use crate::wire::problem::OpenAiError;
 
 /// Chat in OpenAI's shape
@@ -35,7 +35,12 @@ use crate::wire::problem::OpenAiError;
         (status = 200, description = "A chat.completion, or a stream of chat.completion.chunk that ends with [DONE]",
             content((Object = "application/json"), (String = "text/event-stream")),
             headers(("x-soup-id" = String), ("x-request-id" = String))),
+        (status = 202, description = "The answer is held until a person decides about it; see `GET /reviews/{id}`",
+            content((Object = "application/json"))),
         (status = 400, description = "The body is not JSON", body = OpenAiError),
+        (status = 403, description = "The key does not have the scope, or a person has to decide about the prompt first: \
+            then `review_id` names the review",
+            body = OpenAiError),
         (status = 404, description = "No such model or user", body = OpenAiError),
         (status = 413, description = "The body is too large", body = OpenAiError),
         (status = 415, description = "The body is not announced as JSON", body = OpenAiError),
@@ -58,18 +63,20 @@ pub(super) async fn chat(
     let response = if request.stream {
         stream(live, id, frame, app.config.server.keep_alive).await?.into_response()
     } else {
-        whole(live, frame).await?.into_response()
+        whole(live, frame).await?
     };
     Ok(([(SOUP_ID, soup_id)], response).into_response())
 }
 
-async fn whole(mut live: Live, frame: Frame) -> Result<Json<Completion>, ApiError> {
+async fn whole(mut live: Live, frame: Frame) -> Result<Response, ApiError> {
     let mut tokens = Vec::new();
     loop {
         match live.next().await {
             Some(Step::Token { token, .. }) => tokens.push(token),
             Some(Step::Finished(finished)) => {
-                return Ok(Json(frame.completion(finished, &tokens, live.soup().clone())));
+                let review = finished.review.clone();
+                let completion = frame.completion(finished, &tokens, live.soup().clone());
+                return Ok(answer(review.as_deref(), completion));
             }
             Some(Step::Failed(error)) => return Err(error),
             None => return Err(ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR)),

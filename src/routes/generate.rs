@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, unfold};
 
+use super::reviews::answer;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::Valid;
@@ -18,6 +18,7 @@ use crate::submit::{SOUP_ID, soup_header, submit};
 use crate::wire::answer::{GenerateResponse, StreamEvent, Token};
 use crate::wire::generate::GenerateRequest;
 use crate::wire::problem::Problem;
+use crate::wire::review::ReviewLink;
 
 /// Generate text
 ///
@@ -34,7 +35,12 @@ use crate::wire::problem::Problem;
             (GenerateResponse = "application/json"),
             (StreamEvent = "text/event-stream"),
         ), headers(("x-soup-id" = String), ("x-request-id" = String))),
+        (status = 202, description = "The answer is held until a person decides about it; see `GET /reviews/{id}`",
+            body = GenerateResponse),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key does not have the scope, or a person has to decide about the prompt first: \
+            then `review_id` names the review",
+            body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such user", body = Problem,
             content_type = "application/problem+json"),
         (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
@@ -61,21 +67,24 @@ pub(super) async fn generate(
     let response = if request.stream {
         stream(live, id, app.config.server.keep_alive).await?.into_response()
     } else {
-        whole(live, id, request.logprobs).await?.into_response()
+        whole(live, id, request.logprobs).await?
     };
     Ok(([(SOUP_ID, soup_id)], response).into_response())
 }
 
-async fn whole(mut live: Live, id: RequestId, logprobs: bool) -> Result<Json<GenerateResponse>, ApiError> {
+async fn whole(mut live: Live, id: RequestId, logprobs: bool) -> Result<Response, ApiError> {
     let mut tokens = Vec::new();
     loop {
         match live.next().await {
             Some(Step::Token { token, .. }) if logprobs => tokens.push(token),
             Some(Step::Token { .. }) => {}
-            Some(Step::Finished(Finished { text, mut details, explanation, .. })) => {
+            Some(Step::Finished(Finished { text, mut details, explanation, review, .. })) => {
                 details.tokens = logprobs.then_some(tokens);
                 let (soup, request_id) = (live.soup().clone(), id.as_str().to_owned());
-                return Ok(Json(GenerateResponse { generated_text: text, details, soup, request_id, explanation }));
+                let held = review.as_deref();
+                let review = review.clone().map(ReviewLink::new);
+                let body = GenerateResponse { generated_text: text, details, soup, request_id, explanation, review };
+                return Ok(answer(held, body));
             }
             Some(Step::Failed(error)) => return Err(error),
             None => return Err(ApiError::of_status(axum::http::StatusCode::INTERNAL_SERVER_ERROR)),
@@ -108,7 +117,7 @@ async fn stream(
 fn event(step: Step, live: &Live, id: &RequestId) -> Event {
     let event = match step {
         Step::Token { index, token } => StreamEvent { index, token, ..StreamEvent::default() },
-        Step::Finished(Finished { index, tail, text, details, explanation, .. }) => StreamEvent {
+        Step::Finished(Finished { index, tail, text, details, explanation, review, .. }) => StreamEvent {
             index,
             token: Token { id: None, text: tail, logprob: None },
             generated_text: Some(text),
@@ -116,6 +125,7 @@ fn event(step: Step, live: &Live, id: &RequestId) -> Event {
             soup: Some(live.soup().clone()),
             request_id: Some(id.as_str().to_owned()),
             explanation,
+            review: review.map(ReviewLink::new),
         },
         Step::Failed(error) => {
             return Event::default().event("error").data(error.body(Shape::Problem, id.as_str()).to_string());

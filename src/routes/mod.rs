@@ -10,6 +10,7 @@ mod policy;
 mod profile;
 mod readyz;
 mod reload;
+mod reviews;
 mod users;
 
 use utoipa::OpenApi;
@@ -31,6 +32,7 @@ use crate::app::App;
         (name = "generate", description = "Text under a preference"),
         (name = "pool", description = "What preferences can be made of"),
         (name = "people", description = "What users wish, kept for them"),
+        (name = "reviews", description = "What checks held, and what people decide about it"),
         (name = "operate", description = "For those who run the server"),
     ),
     components(schemas(crate::wire::problem::Problem, crate::wire::problem::OpenAiError)),
@@ -56,6 +58,9 @@ pub(crate) fn documented() -> OpenApiRouter<App> {
         .routes(routes!(users::export::export_user))
         .routes(routes!(users::feedback::feedback))
         .routes(routes!(users::question::question))
+        .routes(routes!(reviews::get::review))
+        .routes(routes!(reviews::list::list_reviews))
+        .routes(routes!(reviews::decide::decide_review))
         .routes(routes!(reload::reload))
         .routes(routes!(livez::livez))
         .routes(routes!(readyz::readyz))

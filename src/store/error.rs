@@ -29,6 +29,9 @@ pub enum StoreError {
     /// The idempotency key was used for another change.
     #[error("this Idempotency-Key was used for another change")]
     ClientKeyReused,
+    /// As many reviews wait as may.
+    #[error("as many reviews are kept as [guard] max_reviews allows")]
+    Full,
     /// The operation exists for the other kind of database.
     #[error("{0}")]
     NotSupported(&'static str),

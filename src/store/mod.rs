@@ -1,4 +1,5 @@
-//! What outlives the process: profiles, keys and what feedback left, in SQLite (the default) or PostgreSQL (for several replicas).
+//! What outlives the process: profiles, keys, what feedback left and what waits for a person, in SQLite (the default) or
+//! PostgreSQL (for several replicas).
 //!
 //! There is one implementation, on sqlx's `Any` driver: both databases read the same statements. They differ in how
 //! they are opened (`sqlite.rs`, `postgres.rs`) and in their tables' SQL (`migrations/`). One suite of tests runs on both.
@@ -12,6 +13,8 @@ mod pairs;
 mod postgres;
 mod profile;
 mod profiles;
+mod review;
+mod reviews;
 mod sqlite;
 mod turns;
 
@@ -27,6 +30,7 @@ pub use keys::{KeyRecord, NewKey};
 pub use pairs::{KeptPair, Pair};
 pub use profile::{Draft, Profile, UserId};
 pub use profiles::{Erased, Page};
+pub use review::{Decided, Held, NewReview, Review, Status};
 
 use crate::config;
 

@@ -25,6 +25,8 @@ pub struct Erased {
     pub pairs: u64,
     /// Answers of the last hour to requests that named the user.
     pub answers: u64,
+    /// What checks had held.
+    pub reviews: u64,
 }
 
 impl Store {
@@ -60,20 +62,21 @@ impl Store {
     pub async fn erase(&self, owner: &str, user: &UserId) -> Result<Erased, StoreError> {
         self.within(async {
             let mut tx = self.begin().await?;
-            let mut counts = [0; 4];
+            let mut counts = [0; 5];
             let statements = [
                 "DELETE FROM profiles WHERE owner = $1 AND user_id = $2",
                 "DELETE FROM changes WHERE owner = $1 AND user_id = $2",
                 "DELETE FROM pairs WHERE owner = $1 AND user_id = $2",
                 "DELETE FROM answers WHERE owner = $1 AND user_id = $2",
+                "DELETE FROM reviews WHERE owner = $1 AND user_id = $2",
             ];
             for (count, statement) in counts.iter_mut().zip(statements) {
                 let query = sqlx::query(statement).bind(owner).bind(user.as_str());
                 *count = query.execute(&mut *tx).await?.rows_affected();
             }
             tx.commit().await?;
-            let [profiles, changes, pairs, answers] = counts;
-            Ok(Erased { profiles, changes, pairs, answers })
+            let [profiles, changes, pairs, answers, reviews] = counts;
+            Ok(Erased { profiles, changes, pairs, answers, reviews })
         })
         .await
     }

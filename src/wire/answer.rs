@@ -9,6 +9,8 @@ use tureen_soup::{Pool, Soup};
 use utoipa::ToSchema;
 
 use super::explanation::Explanation;
+use super::review::ReviewLink;
+use crate::live::Reason;
 
 /// A whole answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,12 +26,16 @@ pub struct GenerateResponse {
     /// Which policy wanted it, when `explain` was set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Explanation>,
+    /// The review of an answer that is held; then there is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewLink>,
 }
 
 /// How an answer came to be.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Details {
-    /// `length`, `eos_token` or `stop_sequence`.
+    /// `length`, `eos_token`, `stop_sequence`, `content_filter` when a check of the server ended it, or `held` when a
+    /// person has to decide about it.
     #[schema(value_type = String, example = "eos_token")]
     pub finish_reason: &'static str,
     /// Tokens of the prompt, chat template included.
@@ -46,7 +52,8 @@ pub struct Details {
 /// One generated token.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct Token {
-    /// Its id; null for the rest of the text that the last event may carry.
+    /// Its id; null for text that is not the text of tokens: the rest that the last event may carry, and what checks of
+    /// the server redacted.
     pub id: Option<u32>,
     /// The text that became certain with it; may be empty. The texts of all events make up the answer.
     pub text: String,
@@ -123,6 +130,9 @@ pub struct StreamEvent {
     /// In the last event alone, when `explain` was set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Explanation>,
+    /// In the last event alone, when the answer is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewLink>,
 }
 
 impl SoupView {
@@ -163,11 +173,15 @@ pub fn path_name(path: SoupPath) -> &'static str {
     }
 }
 
-/// The word for a reason on our own routes.
-pub fn reason_name(reason: FinishReason) -> &'static str {
-    match reason {
-        FinishReason::Length => "length",
-        FinishReason::EosToken => "eos_token",
-        FinishReason::StopSequence => "stop_sequence",
+impl Reason {
+    /// The word for it on our own routes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Engine(FinishReason::Length) => "length",
+            Self::Engine(FinishReason::EosToken) => "eos_token",
+            Self::Engine(FinishReason::StopSequence) => "stop_sequence",
+            Self::ContentFilter => "content_filter",
+            Self::Held => "held",
+        }
     }
 }

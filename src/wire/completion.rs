@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tureen_engine::FinishReason;
 
 use super::answer::{SoupView, Token};
-use crate::live::Finished;
+use super::review::ReviewLink;
+use crate::live::{Finished, Reason};
 use crate::request_id::RequestId;
 
 /// A `chat.completion`, with `soup` added.
@@ -20,6 +21,8 @@ pub struct Completion {
     choices: [Value; 1],
     usage: Value,
     soup: SoupView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    review: Option<ReviewLink>,
 }
 
 /// What all chunks of one answer share.
@@ -39,7 +42,7 @@ impl Frame {
     }
 
     /// The whole answer.
-    pub fn completion(self, finished: Finished, tokens: &[Token], soup: SoupView) -> Completion {
+    pub fn completion(self, mut finished: Finished, tokens: &[Token], soup: SoupView) -> Completion {
         let usage = usage(&finished);
         let choice = json!({
             "index": 0,
@@ -47,8 +50,9 @@ impl Frame {
             "logprobs": self.logprobs(tokens),
             "finish_reason": reason(finished.reason),
         });
-        let (id, model) = (self.id, self.model);
-        Completion { id, object: "chat.completion", created: self.created, model, choices: [choice], usage, soup }
+        let Self { id, created, model, .. } = self;
+        let review = finished.review.take().map(ReviewLink::new);
+        Completion { id, object: "chat.completion", created, model, choices: [choice], usage, soup, review }
     }
 
     /// The first chunk: whose turn it is.
@@ -66,6 +70,9 @@ impl Frame {
         let delta = if finished.tail.is_empty() { json!({}) } else { json!({"content": finished.tail}) };
         let mut last = self.chunk(delta, Value::Null, json!(reason(finished.reason)));
         last["soup"] = json!(soup);
+        if let Some(id) = &finished.review {
+            last["review"] = json!(ReviewLink::new(id.clone()));
+        }
         if !self.include_usage {
             return vec![last];
         }
@@ -95,7 +102,9 @@ impl Frame {
         }
         let entry =
             |t: &Token| json!({"token": t.text, "logprob": t.logprob, "bytes": t.text.as_bytes(), "top_logprobs": []});
-        json!({"content": tokens.iter().map(entry).collect::<Vec<_>>(), "refusal": null})
+        // Text that a check redacted has none.
+        let known = tokens.iter().filter(|token| token.logprob.is_some());
+        json!({"content": known.map(entry).collect::<Vec<_>>(), "refusal": null})
     }
 }
 
@@ -104,9 +113,11 @@ fn usage(finished: &Finished) -> Value {
     json!({"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer})
 }
 
-fn reason(reason: FinishReason) -> &'static str {
+fn reason(reason: Reason) -> &'static str {
     match reason {
-        FinishReason::Length => "length",
-        FinishReason::EosToken | FinishReason::StopSequence => "stop",
+        Reason::Engine(FinishReason::Length) => "length",
+        Reason::Engine(FinishReason::EosToken | FinishReason::StopSequence) => "stop",
+        // The interface has no word for what a person decides about; `review` tells.
+        Reason::ContentFilter | Reason::Held => "content_filter",
     }
 }

@@ -12,3 +12,4 @@ pub mod parameters;
 pub mod policies;
 pub mod problem;
 pub mod profile;
+pub mod review;

@@ -26,6 +26,9 @@ pub struct Problem {
     /// Every single problem, where there may be many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<String>>,
+    /// What a person has to decide first; see `GET /reviews/{id}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review_id: Option<String>,
 }
 
 /// An error in OpenAI's shape.
@@ -47,4 +50,7 @@ pub struct OpenAiErrorBody {
     pub param: Option<String>,
     /// Stable cause, for programs.
     pub code: String,
+    /// What a person has to decide first; see `GET /reviews/{id}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review_id: Option<String>,
 }

@@ -9,6 +9,7 @@ use tureen_soup::{MergeOptions, Method, Preference, PreferencePatch, Renormalize
 use utoipa::ToSchema;
 
 use super::merge::{MergeOptionsSchema, PreferenceSchema};
+use super::review::ReviewView;
 use crate::config::Limits;
 use crate::extract::Validate;
 use crate::problem::ApiError;
@@ -210,6 +211,8 @@ pub struct UserExport {
     pub pairs: Vec<PairView>,
     /// Answers of the last hour to requests that named the user, where the store keeps them.
     pub answers: Vec<AnswerView>,
+    /// Prompts and answers that were held for a person.
+    pub reviews: Vec<ReviewView>,
 }
 
 /// An answer that feedback may still name.
@@ -278,4 +281,6 @@ pub struct UserErased {
     pub pairs: u64,
     /// Answers of the last hour to requests that named the user.
     pub answers: u64,
+    /// Prompts and answers that had been held for a person.
+    pub reviews: u64,
 }

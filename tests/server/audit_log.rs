@@ -59,7 +59,9 @@ pub(crate) fn answer(n: usize) -> Event {
             tokens: 4,
             tokens_fingerprint: "cd".repeat(32),
             text_fingerprint: "ef".repeat(32),
+            sent_fingerprint: None,
         },
+        guard: Vec::new(),
         prompt: None,
         text: None,
     }))

@@ -31,6 +31,10 @@ fn configuration_base_and_pool_are_78() {
         (&[("POOL__DIR", "/no/such/pool")], "[pool] dir"),
         (&[("LOG__FILTER", "a=b=c")], "RUST_LOG"),
         (&[("SERVER__TLS_KEY", "key.pem")], "give both"),
+        (
+            &[("GUARD__CHECKS", "[{name = \"a\", kind = \"regex\", action = \"block\", patterns = [\"((\"]}]")],
+            "check \"a\": \"((\"",
+        ),
         (&[("SERVER__TLS_CERT", "/no/such.pem"), ("SERVER__TLS_KEY", "/no/such.pem")], "tls_cert"),
     ] {
         let (code, _, stderr) = run(&fixture.variables(settings), &["check"]);

@@ -117,3 +117,23 @@ fn nothing_is_kept_for_prompts_to_come_when_the_file_says_so() {
     let file = file("[engine]\nprefix_cache = \"0\"\n");
     assert_eq!(Config::load(Some(file.path()), []).unwrap().engine.prefix_cache, 0);
 }
+
+#[test]
+fn checks_come_from_sections_of_the_file_and_from_a_variable() {
+    use tureen::guard::Side;
+    assert!(!Config::load(None, []).unwrap().guard.chain.covers(Side::Output));
+    let file = file(
+        "[[guard.checks]]\nname = \"a\"\nkind = \"words\"\naction = \"block\"\non = \"output\"\nwords = [\"x\"]\n",
+    );
+    let config = Config::load(Some(file.path()), []).unwrap();
+    assert!(config.guard.chain.covers(Side::Output) && !config.guard.chain.covers(Side::Input));
+    let list = r#"[{name = "a", kind = "pii", action = "redact", on = "input"}]"#;
+    let config = Config::load(Some(file.path()), env(&[("TUREEN__GUARD__CHECKS", list)])).unwrap();
+    assert!(config.guard.chain.covers(Side::Input) && !config.guard.chain.covers(Side::Output));
+    let sources =
+        Config::load(None, env(&[("TUREEN__BASE__SOURCES", r#"["pypi:a,b", "hf:c"]"#)])).unwrap().base.sources;
+    assert_eq!(sources, ["pypi:a,b", "hf:c"]);
+    for wrong in ["[1", "[]\nx = 1", "[1]"] {
+        assert!(Config::load(None, env(&[("TUREEN__GUARD__CHECKS", wrong)])).is_err(), "{wrong}");
+    }
+}

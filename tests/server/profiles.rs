@@ -271,9 +271,9 @@ async fn a_user_is_exported_and_erased() {
     let erase = async || -> Value {
         send(&server, Method::DELETE, "/users/u-17", Value::Null, &[]).await.json().await.unwrap()
     };
-    assert_eq!(erase().await, json!({"profiles": 1, "changes": 1, "pairs": 0, "answers": 0}));
+    assert_eq!(erase().await, json!({"profiles": 1, "changes": 1, "pairs": 0, "answers": 0, "reviews": 0}));
     assert_eq!(server.get(PROFILE).await.status(), 404);
-    assert_eq!(erase().await, json!({"profiles": 0, "changes": 0, "pairs": 0, "answers": 0}));
+    assert_eq!(erase().await, json!({"profiles": 0, "changes": 0, "pairs": 0, "answers": 0, "reviews": 0}));
 }
 
 #[tokio::test]

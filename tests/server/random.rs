@@ -34,6 +34,8 @@ const TEXTS: [&str; 12] = [
 /// Makes what a schema describes, and spoils it.
 struct Maker<'a> {
     document: &'a Value,
+    /// The id of a review that waits.
+    review: String,
     random: StdRng,
 }
 
@@ -136,7 +138,8 @@ impl Maker<'_> {
     fn path(&mut self, operation: &Operation) -> String {
         // Often a name that is known by now, and a policy's. Without any it would be another route.
         let name = if self.one_in(2) { String::new() } else { self.text() };
-        let name = if name.is_empty() { "concise".to_owned() } else { name };
+        let known = if operation.path.contains("/reviews/") { self.review.as_str() } else { "concise" };
+        let name = if name.is_empty() { known.to_owned() } else { name };
         let mut path = operation.path.replace("{id}", &encoded(&name));
         let mut mark = '?';
         for parameter in operation.object["parameters"].as_array().into_iter().flatten() {
@@ -190,10 +193,14 @@ fn replace_somewhere(value: &mut Value, strange: Value, random: &mut StdRng) {
 
 #[tokio::test]
 async fn whatever_is_sent_the_document_knows_the_answer() {
-    let settings = [("LIMITS__MAX_NEW_TOKENS", "8"), ("LIMITS__DEFAULT_NEW_TOKENS", "2")];
+    let checks = r#"[{name = "ask", kind = "words", on = "input", action = "hold", words = ["hold this prompt"]}]"#;
+    let settings = [("LIMITS__MAX_NEW_TOKENS", "8"), ("LIMITS__DEFAULT_NEW_TOKENS", "2"), ("GUARD__CHECKS", checks)];
     let server = Server::with(&settings).await;
+    let held: Value = server.post("/generate", &json!({"inputs": "hold this prompt"})).await.json().await.unwrap();
+    let review = held["review_id"].as_str().unwrap().to_owned();
     let (document, requests) = (document(), setting("TUREEN_RANDOM_REQUESTS", 60));
-    let mut maker = Maker { document: &document, random: StdRng::seed_from_u64(setting("TUREEN_RANDOM_SEED", 1)) };
+    let mut maker =
+        Maker { document: &document, review, random: StdRng::seed_from_u64(setting("TUREEN_RANDOM_SEED", 1)) };
     let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
     let operations = operations(&document);
     for _ in 0..requests {

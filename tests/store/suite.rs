@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use tureen::auth::Key;
-use tureen::store::{Change, Changed, Draft, Edit, NewKey, Outcome, Pair, Profile, Store, StoreError, UserId, Words};
+use tureen::store::{
+    Change, Changed, Decided, Draft, Edit, Held, NewKey, NewReview, Outcome, Pair, Profile, Status, Store, StoreError,
+    UserId, Words,
+};
 use tureen_engine::Message;
 use tureen_soup::MergeOptions;
 
@@ -21,6 +24,7 @@ pub(crate) async fn all(store: &Store) {
     pairs_are_left_once_bounded_and_forgotten(store).await;
     answers_are_kept_by_request_and_forgotten(store).await;
     keys_are_listed_and_revoked(store).await;
+    what_is_held_is_decided_once(store).await;
 }
 
 pub(crate) fn user(name: &str) -> UserId {
@@ -276,4 +280,51 @@ async fn keys_are_listed_and_revoked(store: &Store) {
     assert!(!store.revoke_key(key.id()).await.unwrap());
     assert!(!store.revoke_key("no-such").await.unwrap());
     assert!(before < between && between < store.keys_revision().await.unwrap());
+}
+
+async fn what_is_held_is_decided_once(store: &Store) {
+    let new = |who: Option<&str>, what: Held| NewReview {
+        owner: "held".into(),
+        user: who.map(user),
+        request: "r".into(),
+        checks: "a,b".into(),
+        prompt: "[]".into(),
+        what,
+    };
+    let input = |fingerprint: &str| Held::Input { fingerprint: fingerprint.into() };
+    let first = store.hold(new(Some("u"), input("f")), 10).await.unwrap();
+    assert_eq!(store.hold(new(None, input("f")), 10).await.unwrap(), first, "the same prompt is held once");
+    // Asked at once from many sides, it is held once as well.
+    let asked = (0..8).map(|_| store.hold(new(None, input("g")), 10));
+    let asked = futures_util::future::join_all(asked).await;
+    assert!(asked.iter().all(|held| held.as_ref().unwrap().id == asked[0].as_ref().unwrap().id));
+    let answer = store.hold(new(None, Held::Output("with \0 in it".into())), 10).await.unwrap();
+    assert!(first.id < answer.id);
+    assert_eq!((answer.answer.as_deref(), answer.status, answer.user), (Some("with \0 in it"), Status::Pending, None));
+    assert!(matches!(store.hold(new(None, Held::Output(String::new())), 3).await, Err(StoreError::Full)));
+    let (page, more) = store.reviews("held", Status::Pending, "", 2).await.unwrap();
+    assert_eq!((&page[0], page.len(), more), (&first, 2, true));
+    let (rest, more) = store.reviews("held", Status::Pending, &page[1].id, 2).await.unwrap();
+    assert_eq!((rest[0].id.as_str(), rest.len(), more), (answer.id.as_str(), 1, false));
+    assert!(store.reviews("others", Status::Pending, "", 2).await.unwrap().0.is_empty());
+    assert!(store.review("others", &first.id).await.unwrap().is_none());
+    assert!(store.decide(("others", &first.id), Status::Approved, None).await.unwrap().is_none());
+    // Of several people at once, one decides.
+    let both = [Status::Approved, Status::Rejected, Status::Approved, Status::Rejected];
+    let decided = both.map(|status| store.decide(("held", &first.id), status, Some("k")));
+    let decided = futures_util::future::join_all(decided).await;
+    let stands = store.review("held", &first.id).await.unwrap().unwrap();
+    assert_ne!(stands.status, Status::Pending);
+    assert_eq!(stands.decided_by.as_deref(), Some("k"));
+    for (status, decided) in both.into_iter().zip(decided) {
+        match decided.unwrap().unwrap() {
+            Decided::Now(review) => assert_eq!((review.status, status), (stands.status, stands.status)),
+            Decided::Otherwise(review) => assert_eq!((review.status, status != stands.status), (stands.status, true)),
+        }
+    }
+    assert_eq!(store.reviews_of("held", &user("u")).await.unwrap(), [stands]);
+    assert_eq!(store.erase("held", &user("u")).await.unwrap().reviews, 1);
+    assert!(store.review("held", &first.id).await.unwrap().is_none());
+    assert_eq!(store.forget_reviews(60_000).await.unwrap(), 0);
+    assert_eq!(store.forget_reviews(-60_000).await.unwrap(), 2);
 }

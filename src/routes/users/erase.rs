@@ -29,7 +29,8 @@ pub(in crate::routes) async fn erase_user(
     State(app): State<App>,
     target: Target,
 ) -> Result<Json<UserErased>, ApiError> {
-    let Erased { profiles, changes, pairs, answers } = target.profiles.erase(&target.owner, &target.user).await?;
+    let erased = target.profiles.erase(&target.owner, &target.user).await?;
     app.recent.erase(&target.owner, &target.user);
-    Ok(Json(UserErased { profiles, changes, pairs, answers }))
+    let Erased { profiles, changes, pairs, answers, reviews } = erased;
+    Ok(Json(UserErased { profiles, changes, pairs, answers, reviews }))
 }
