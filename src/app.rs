@@ -13,6 +13,7 @@ use crate::learning::Recent;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::profiles::Profiles;
+use crate::rollout::Rollout;
 use crate::store::Store;
 
 /// The running server's parts. Cloning is cheap.
@@ -36,7 +37,9 @@ pub struct App {
     pub audit: Option<Arc<Audit>>,
     /// Serving, draining, gone.
     pub lifecycle: Lifecycle,
-    /// Held during a reload: one at a time.
+    /// Which revision serves whom.
+    pub rollout: Arc<Rollout>,
+    /// Held during a reload, and while a roll-out is begun, changed or ended: one at a time.
     pub reloading: Arc<Mutex<()>>,
     /// Unix time of the start, in seconds.
     pub started_at: u64,
@@ -47,9 +50,11 @@ impl App {
     pub fn new(engine: Engine, config: Config, store: Option<Store>, auth: Auth, audit: Option<Audit>) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let profiles = store.clone().map(|store| Profiles::new(store, config.store.cached_profiles));
+        let metrics = Arc::<Metrics>::default();
         Self {
             engine,
-            metrics: Arc::default(),
+            rollout: Arc::new(Rollout::new(config.rollout.clone(), metrics.clone())),
+            metrics,
             auth: Arc::new(auth),
             profiles: profiles.map(Arc::new),
             recent: Arc::new(Recent::new(&config.learning, store.as_ref())),

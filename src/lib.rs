@@ -8,6 +8,7 @@
 //! - [`serve`], [`housekeeping`], [`lifecycle`], [`signals`]: from listening to gone
 //! - [`router`], [`middleware`], [`routes`](router): HTTP; [`extract`] and [`wire`] are what comes in and goes out
 //! - [`submit`], [`live`], [`order`], [`explain`]: one request on its way through the engine
+//! - [`rollout`]: which of two revisions serves a request
 //! - [`auth`], [`store`], [`profiles`]: who may do what, and what is kept about people
 //! - [`audit`]: what was answered, so that nobody can change it unseen
 //! - [`guard`]: checks of prompts and answers
@@ -37,6 +38,7 @@ pub mod profiles;
 pub mod pull;
 mod refusals;
 pub mod request_id;
+pub mod rollout;
 pub mod router;
 mod routes;
 pub mod serve;

@@ -5,7 +5,6 @@ mod step;
 mod time;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -17,8 +16,8 @@ use crate::audit::Pending;
 use crate::explain::Explain;
 use crate::guard::{Outcome, Screen};
 use crate::learning::Keeping;
-use crate::metrics::Metrics;
 use crate::problem::ApiError;
+use crate::rollout::{Watch, is_fault};
 use crate::wire::answer::{Details, SoupView, Token};
 use crate::wire::explanation::Explanation;
 
@@ -55,7 +54,7 @@ impl Live {
         soup: SoupView,
         counts: Counts,
         (timeout, cut): (Duration, CancellationToken),
-        metrics: Arc<Metrics>,
+        watch: Watch,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -66,7 +65,7 @@ impl Live {
             index: 0,
             ready: VecDeque::new(),
             counts,
-            meter: Meter::new(metrics, now),
+            meter: Meter::new(watch, now),
             record: None,
             explain: None,
             keep: None,
@@ -257,7 +256,7 @@ impl Live {
 
     /// What was not told yet is not told any more.
     fn fail(&mut self, error: ApiError) {
-        self.meter.failed();
+        self.meter.failed(is_fault(error.code));
         self.generation = None;
         self.ready.clear();
         self.ready.push_back(Step::Failed(error));

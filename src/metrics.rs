@@ -19,6 +19,7 @@ use tureen_engine::{EngineStats, FinishReason, SoupPath};
 use crate::guard::Decision;
 use crate::live::Reason;
 use crate::profiles::Source;
+use crate::rollout::{Arm, Cause};
 use crate::wire::answer::path_name;
 
 /// The content type of [`Metrics::scrape`].
@@ -67,6 +68,33 @@ struct SourceLabels {
     source: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RevisionLabels {
+    revision: Arm,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RevisionEndLabels {
+    revision: Arm,
+    finished_reason: End,
+}
+
+/// Not the revision itself: two values, however many revisions there were.
+impl EncodeLabelValue for Arm {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>) -> std::fmt::Result {
+        let word = match self {
+            Self::Stable => "stable",
+            Self::Candidate => "candidate",
+        };
+        EncodeLabelValue::encode(&word, encoder)
+    }
+}
+
 /// How a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
@@ -82,6 +110,17 @@ pub enum End {
     Abort,
     /// An error ended it.
     Error,
+}
+
+/// How a generation of a candidate ended that nobody got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShadowEnd {
+    /// It was whole.
+    Finished,
+    /// It failed.
+    Error,
+    /// There was no room for it, no time, or nobody who wanted to know any more.
+    Dropped,
 }
 
 impl EncodeLabelValue for End {
@@ -118,6 +157,9 @@ pub struct Metrics {
     refused: Family<CodeLabels, Counter>,
     reloads: Family<OutcomeLabels, Counter>,
     tls_reloads: Family<OutcomeLabels, Counter>,
+    rollouts: Family<CauseLabels, Counter>,
+    shadows: Family<OutcomeLabels, Counter>,
+    revisions: RevisionMetrics,
     lookups: Family<SourceLabels, Counter>,
     guarded: Family<GuardLabels, Counter>,
     prompt_tokens: Counter,
@@ -146,6 +188,9 @@ impl Default for Metrics {
             lookups: family(r, "profile_lookups", "Profiles that generations asked for, by where they were found"),
             guarded: family(r, "guard_decisions", "What checks of prompts and answers found"),
             tls_reloads: family(r, "tls_reloads", "New certificates by outcome"),
+            rollouts: family(r, "rollouts", "Roll-outs that ended, by cause"),
+            shadows: family(r, "rollout_shadows", "Generations of a candidate that nobody got, by outcome"),
+            revisions: RevisionMetrics::register(r),
             reloads: family(r, "pool_reloads", "Reloads of the pool by outcome"),
             prompt_tokens: counter(r, "prompt_tokens", "Prompt tokens of finished generations"),
             generation_tokens: counter(r, "generation_tokens", "Generated tokens of finished generations"),
@@ -204,9 +249,39 @@ impl Metrics {
         }
     }
 
+    /// A roll-out ended.
+    pub fn rollout_ended(&self, cause: Cause) {
+        self.rollouts.get_or_create(&CauseLabels { cause: cause.name() }).inc();
+    }
+
     /// Time from submission to the first token.
     pub fn first_token(&self, took: Duration) {
         self.first_token.observe(took.as_secs_f64());
+    }
+
+    /// The same for the revision that served, shadows included.
+    pub fn revision_first_token(&self, arm: Arm, took: Duration) {
+        self.revisions.first_token.get_or_create(&RevisionLabels { revision: arm }).observe(took.as_secs_f64());
+    }
+
+    /// Tokens that a revision generated, shadows included.
+    pub fn revision_tokens(&self, arm: Arm, generated: usize) {
+        self.revisions.tokens.get_or_create(&RevisionLabels { revision: arm }).inc_by(generated as u64);
+    }
+
+    /// A generation of a revision is over, or a shadow that was not dropped.
+    pub fn revision_ended(&self, arm: Arm, end: End, took: Duration) {
+        self.revisions.ended(arm, end, took);
+    }
+
+    /// A shadow is over.
+    pub fn shadow(&self, end: ShadowEnd) {
+        let outcome = match end {
+            ShadowEnd::Finished => "finished",
+            ShadowEnd::Error => "error",
+            ShadowEnd::Dropped => "dropped",
+        };
+        self.shadows.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Time between two tokens.
@@ -258,9 +333,41 @@ where
     family
 }
 
+/// What is told of both revisions of a roll-out; everything is stable without one.
+struct RevisionMetrics {
+    ended: Family<RevisionEndLabels, Counter>,
+    tokens: Family<RevisionLabels, Counter>,
+    first_token: Histograms,
+    whole_request: Histograms,
+}
+
+type Histograms = Family<RevisionLabels, Histogram, fn() -> Histogram>;
+
+impl RevisionMetrics {
+    fn register(r: &mut Registry) -> Self {
+        let histograms = |r: &mut Registry, name: &str, help: &str| {
+            let family: Histograms = Family::new_with_constructor(|| Histogram::new(SECONDS));
+            r.register(name, help, family.clone());
+            family
+        };
+        Self {
+            ended: family(r, "revision_generations", "Generations by revision and how they ended"),
+            tokens: family(r, "revision_generation_tokens", "Generated tokens of finished generations by revision"),
+            first_token: histograms(r, "revision_time_to_first_token_seconds", "To the first token, by revision"),
+            whole_request: histograms(r, "revision_e2e_request_latency_seconds", "To the end, by revision"),
+        }
+    }
+
+    fn ended(&self, arm: Arm, end: End, took: Duration) {
+        self.ended.get_or_create(&RevisionEndLabels { revision: arm, finished_reason: end }).inc();
+        self.whole_request.get_or_create(&RevisionLabels { revision: arm }).observe(took.as_secs_f64());
+    }
+}
+
 /// The engine's own numbers, copied at each scrape.
 struct EngineMetrics {
     running: Gauge,
+    shadows: Gauge,
     waiting: Gauge,
     kv_usage: Real,
     memory_budget: Gauge,
@@ -291,6 +398,7 @@ impl EngineMetrics {
     fn register(r: &mut Registry) -> Self {
         Self {
             running: gauge(r, "num_requests_running", "Rows in the batch"),
+            shadows: gauge(r, "num_shadows_running", "Rows in the batch that nobody waits for"),
             waiting: gauge(r, "num_requests_waiting", "Requests waiting for a place in the batch"),
             kv_usage: real(
                 r,
@@ -323,6 +431,7 @@ impl EngineMetrics {
         // Destructured, so that a new number cannot be forgotten here.
         let EngineStats {
             running,
+            shadows,
             waiting,
             memory_budget_bytes,
             memory_used_bytes,
@@ -345,6 +454,7 @@ impl EngineMetrics {
             panics,
         } = *stats;
         self.running.set(running as i64);
+        self.shadows.set(shadows as i64);
         self.waiting.set(waiting as i64);
         let in_use = kv_cache_bytes.saturating_sub(prefix_cache_bytes);
         self.kv_usage.set(in_use as f64 / memory_budget_bytes.max(1) as f64);

@@ -1,5 +1,6 @@
 //! Opening what the engine needs: the base, the pool, and the proof that they fit.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tureen_engine::{Checkpoint, Engine, EngineOptions};
@@ -7,7 +8,7 @@ use tureen_soup::{Pool, PoolError, PoolOptions, Weights};
 
 use crate::audit::Audit;
 use crate::auth::Auth;
-use crate::config::{self, Config, PoolWeights};
+use crate::config::{Config, PoolWeights};
 use crate::exit::Failure;
 use crate::store::Store;
 use crate::tls::Tls;
@@ -38,17 +39,29 @@ pub fn open_base(config: &Config) -> Result<Arc<Checkpoint>, Failure> {
 /// # Errors
 /// Every problem there is, not only the first.
 pub fn open_pool(config: &Config, base: &Checkpoint) -> Result<Pool, PoolFailure> {
-    let pool = read_pool(&config.pool, base)?;
+    open_in(config, config.pool.dir.as_deref(), base)
+}
+
+/// As [`open_pool`], for the revision that a roll-out tries.
+///
+/// # Errors
+/// As [`open_pool`].
+pub fn open_candidate(config: &Config, base: &Checkpoint) -> Result<Pool, PoolFailure> {
+    open_in(config, config.pool.candidate_dir.as_deref().or(config.pool.dir.as_deref()), base)
+}
+
+fn open_in(config: &Config, dir: Option<&Path>, base: &Checkpoint) -> Result<Pool, PoolFailure> {
+    let pool = read_pool(dir, config.pool.weights, base)?;
     let unknown = config.rules.unknown(&pool).into_iter();
     let problems: Vec<_> =
         unknown.map(|name| format!("[rules] names {name:?}, which the pool does not have")).collect();
     if problems.is_empty() { Ok(pool) } else { Err(PoolFailure { problems }) }
 }
 
-fn read_pool(config: &config::Pool, base: &Checkpoint) -> Result<Pool, PoolFailure> {
+fn read_pool(dir: Option<&Path>, weights: PoolWeights, base: &Checkpoint) -> Result<Pool, PoolFailure> {
     let facts = base.base_facts();
-    let Some(dir) = &config.dir else { return Ok(Pool::empty(facts.identity())) };
-    let weights = match config.weights {
+    let Some(dir) = dir else { return Ok(Pool::empty(facts.identity())) };
+    let weights = match weights {
         PoolWeights::Mapped => Weights::Mapped,
         PoolWeights::Read => Weights::Read,
     };
@@ -76,14 +89,32 @@ impl From<&PoolError> for PoolFailure {
 /// Exit 78 with every problem.
 pub fn open(config: &Config) -> Result<(Arc<Checkpoint>, Arc<Pool>), Failure> {
     let base = open_base(config)?;
-    let pool = open_pool(config, &base).map_err(|failure| {
-        let dir = config.pool.dir.as_deref().unwrap_or("".as_ref()).display();
-        let list = failure.problems.join("\n  ");
-        Failure::Config(format!(
-            "the pool {dir} is refused:\n  {list}\nRestore the pool as it was published, or set [pool] dir (\"\" serves the base alone)."
-        ))
-    })?;
+    let hint = "Restore the pool as it was published, or set [pool] dir (\"\" serves the base alone).";
+    let pool = open_pool(config, &base).map_err(|failure| failure.of(config.pool.dir.as_deref(), hint))?;
     Ok((base, Arc::new(pool)))
+}
+
+/// The revision in `[pool] candidate_dir`, checked against `base`; `None` when nothing was published there.
+///
+/// # Errors
+/// Exit 78 with every problem.
+pub fn published_candidate(config: &Config, base: &Checkpoint) -> Result<Option<Arc<Pool>>, Failure> {
+    let Some(dir) = config.pool.candidate_dir.as_deref().filter(|dir| dir.join(MANIFEST).exists()) else {
+        return Ok(None);
+    };
+    let hint = "Restore the pool as it was published, or set [pool] candidate_dir.";
+    let pool = open_candidate(config, base).map_err(|failure| failure.of(Some(dir), hint))?;
+    Ok(Some(Arc::new(pool)))
+}
+
+/// What every folder of a pool holds.
+const MANIFEST: &str = "pool.toml";
+
+impl PoolFailure {
+    fn of(self, dir: Option<&Path>, hint: &str) -> Failure {
+        let (dir, list) = (dir.unwrap_or("".as_ref()).display(), self.problems.join("\n  "));
+        Failure::Config(format!("the pool {dir} is refused:\n  {list}\n{hint}"))
+    }
 }
 
 /// Opens the store and reads who may use this server.

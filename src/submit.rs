@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use tureen_engine::{Checkpoint, Engine, GenerationError, PathChoice, SamplingParams, Submission, SubmitError};
-use tureen_soup::rules::{Breach, RulesError};
-use tureen_soup::{MergeOptions, Pool, Preference, PreferenceError};
+use tureen_soup::rules::{Breach, Ruled, RulesError};
+use tureen_soup::{MergeOptions, Pool, Preference, PreferenceError, Soup};
 
 use crate::app::App;
 use crate::audit::{Audit, Begun, ParametersRecord, Pending, prompt_text};
@@ -20,6 +20,7 @@ use crate::live::{Counts, Live};
 use crate::order::{Order, Sampling, Wish};
 use crate::problem::ApiError;
 use crate::request_id::RequestId;
+use crate::rollout::Subject;
 use crate::wire::answer::SoupView;
 
 /// `x-soup-id`
@@ -47,9 +48,15 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, mut order: Order
     };
     let (preference, merge) = wished(app, caller, &order.wish).await?;
     // One snapshot for everything: a reload in between must not mix two revisions.
-    let pool = app.engine.pool();
-    let asked = pool.soup(&preference, &merge).map_err(|e| preference_error(&e, field))?;
-    let ruled = caller.rules().apply(&pool, asked.clone()).map_err(|e| rules_error(e, field))?;
+    let route = app.rollout.route(&app.engine, &Subject::new(caller, &order.wish));
+    let watch = app.rollout.watch(&route);
+    let pool = route.pool.clone();
+    let soup_of = |pool: &Pool| soup(caller, pool, (&preference, &merge), field);
+    let (asked, ruled) = soup_of(&pool).inspect_err(|_| {
+        if route.is_candidate() && soup_of(&app.engine.pool()).is_ok() {
+            watch.refused();
+        }
+    })?;
     let soup = Arc::new(ruled.soup.clone());
     let checked = check_input(app, pool.drift(&soup), &mut order.messages).await?;
     let holder = Holder::new(app, caller, id, &order);
@@ -65,6 +72,7 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, mut order: Order
     let explain = order.explain.then(|| explain(app, &pool, &prompt, &params)).transpose()?;
     let (client, path) = (turns_of(caller), PathChoice::Auto);
     let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };
+    let shadow = app.rollout.shadow(&route).map(|shadow| (shadow, submission.clone()));
     let retry_after_s = app.config.limits.retry_after_s;
     let generation = app.engine.submit(submission).map_err(|e| submit_error(&e, retry_after_s))?;
     let view = SoupView::new(&pool, &soup, generation.path()).asked(&pool, &asked, &ruled.breaches);
@@ -83,9 +91,26 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, mut order: Order
     };
     let record = app.audit.as_ref().map(begin).transpose()?;
     app.metrics.served_on(generation.path());
+    if let Some((shadow, submission)) = shadow {
+        let candidate = shadow.running().pool().clone();
+        let soup = soup_of(&candidate).ok().map(|(_, ruled)| Arc::new(ruled.soup));
+        shadow.cast(app, soup.map(|soup| Submission { pool: candidate, soup, ..submission }));
+    }
     let time = (app.config.server.request_timeout, app.lifecycle.cut_signal());
-    let live = Live::new(generation, view, counts, time, app.metrics.clone());
+    let live = Live::new(generation, view, counts, time, watch);
     Ok(live.recorded(record).explained(explain).kept(keep).screened(Screen::new(&app.config, holder)))
+}
+
+/// The soup that was asked for, and the one that the caller's rules leave of it.
+fn soup(
+    caller: &Caller,
+    pool: &Pool,
+    (preference, merge): (&Preference, &MergeOptions),
+    field: &str,
+) -> Result<(Soup, Ruled), ApiError> {
+    let asked = pool.soup(preference, merge).map_err(|e| preference_error(&e, field))?;
+    let ruled = caller.rules().apply(pool, asked.clone()).map_err(|e| rules_error(e, field))?;
+    Ok((asked, ruled))
 }
 
 /// Will explain an answer, unless that could cost more than it may.

@@ -17,5 +17,8 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     for policy in pool.policies() {
         println!("  {} {} ({})", policy.code(), policy.id(), policy.dimension());
     }
+    if let Some(candidate) = startup::published_candidate(config, &base)? {
+        println!("candidate revision {}, {} policies", candidate.revision(), candidate.policies().len());
+    }
     Ok(())
 }

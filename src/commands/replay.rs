@@ -1,11 +1,12 @@
 //! `tureen audit replay`: one answer again, bit for bit.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tureen_engine::{Event as EngineEvent, Isa, Message, PathChoice, Precision, Submission};
-use tureen_soup::{MergeOptions, Preference};
+use tureen_soup::{MergeOptions, Pool, Preference};
 
 use crate::audit::{EngineRecord, Event, GenerationRecord, Keys, Record, Scope, add_token, prompt_text};
 use crate::cli::AuditReplay;
@@ -103,11 +104,13 @@ fn again(
     if version != env!("CARGO_PKG_VERSION") {
         eprintln!("version {version} answered: this one may compute other bits");
     }
-    let (base, pool) = startup::open(&config)?;
-    if pool.revision().to_string() != record.revision {
-        let (theirs, ours) = (&record.revision, pool.revision());
-        return Err(Failure::Config(format!("revision {theirs} answered, [pool] dir holds {ours}")));
-    }
+    let (base, stable) = startup::open(&config)?;
+    let answered = |pool: &Arc<Pool>| pool.revision().to_string() == record.revision;
+    let pool = if answered(&stable) { Some(stable.clone()) } else { startup::published_candidate(&config, &base)? };
+    let pool = pool.filter(answered).ok_or_else(|| {
+        let (theirs, ours) = (&record.revision, stable.revision());
+        Failure::Config(format!("revision {theirs} answered, [pool] dir holds {ours} and candidate_dir no such one"))
+    })?;
     let soup = record.soup.restore(&pool).and_then(Result::ok);
     let soup = soup.filter(|soup| soup.id().to_string() == record.soup.id);
     let soup = soup.ok_or_else(|| Failure::Engine("this version cannot make the soup of the record".into()))?;

@@ -90,6 +90,8 @@ pub struct Config {
     pub base: Base,
     /// The pool of policies.
     pub pool: Pool,
+    /// How a second revision is tried.
+    pub rollout: Rollout,
     /// The inference engine.
     pub engine: Engine,
     /// Who is served.
@@ -156,8 +158,25 @@ pub struct Base {
 pub struct Pool {
     /// Folder that holds `pool.toml`; `None` serves the base alone.
     pub dir: Option<PathBuf>,
+    /// Folder of the revision that a roll-out tries; `None` takes `dir` as it is then.
+    pub candidate_dir: Option<PathBuf>,
     /// How full-weight policies are held.
     pub weights: PoolWeights,
+}
+
+/// `[rollout]`
+#[derive(Debug, Clone)]
+pub struct Rollout {
+    /// Keys the hash that chooses users.
+    pub salt: String,
+    /// Outcomes of each revision that are looked at, the last ones.
+    pub window: usize,
+    /// Outcomes of the candidate before it can be rolled back for them.
+    pub min_requests: usize,
+    /// The largest share of errors of the candidate.
+    pub max_error_rate: f64,
+    /// By how much it may be larger than the stable revision's.
+    pub max_error_rise: f64,
 }
 
 /// How full-weight policies are held.

@@ -12,6 +12,7 @@ pub(super) struct RawConfig {
     pub(super) server: RawServer,
     pub(super) base: RawBase,
     pub(super) pool: RawPool,
+    pub(super) rollout: RawRollout,
     pub(super) engine: RawEngine,
     pub(super) auth: RawAuth,
     pub(super) store: RawStore,
@@ -49,7 +50,18 @@ pub(super) struct RawBase {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPool {
     pub(super) dir: String,
+    pub(super) candidate_dir: String,
     pub(super) weights: PoolWeights,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRollout {
+    pub(super) salt: String,
+    pub(super) window: usize,
+    pub(super) min_requests: usize,
+    pub(super) max_error_rate: f64,
+    pub(super) max_error_rise: f64,
 }
 
 #[derive(Deserialize)]

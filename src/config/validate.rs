@@ -10,15 +10,31 @@ use tureen_soup::rules::{Rules, RulesText};
 
 use super::raw::{
     RawAdmin, RawAudit, RawAuth, RawBase, RawCache, RawConfig, RawEngine, RawGuard, RawLearning, RawLimits, RawLog,
-    RawPool, RawServer, RawStore,
+    RawPool, RawRollout, RawServer, RawStore,
 };
 use super::{
-    Audit, Auth, Base, Config, ConfigError, Engine, Guard, Learning, Limits, Log, Pool, Secret, Server, Store, Tls,
+    Audit, Auth, Base, Config, ConfigError, Engine, Guard, Learning, Limits, Log, Pool, Rollout, Secret, Server, Store,
+    Tls,
 };
 
 pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
-    let RawConfig { server, base, pool, engine, auth, store, rules, guard, audit, learning, limits, cache, admin, log } =
-        raw;
+    let RawConfig {
+        server,
+        base,
+        pool,
+        rollout,
+        engine,
+        auth,
+        store,
+        rules,
+        guard,
+        audit,
+        learning,
+        limits,
+        cache,
+        admin,
+        log,
+    } = raw;
     let RawCache { promote_after } = cache;
     let RawAdmin { token } = admin;
     let store = self::store(store)?;
@@ -26,6 +42,7 @@ pub(super) fn resolve(raw: RawConfig) -> Result<Config, ConfigError> {
         server: self::server(server)?,
         base: self::base(base)?,
         pool: self::pool(pool),
+        rollout: self::rollout(rollout)?,
         engine: self::engine(engine)?,
         auth: self::auth(auth)?,
         guard: self::guard(guard, store.url.is_some())?,
@@ -82,8 +99,27 @@ fn base(raw: RawBase) -> Result<Base, ConfigError> {
 }
 
 fn pool(raw: RawPool) -> Pool {
-    let RawPool { dir, weights } = raw;
-    Pool { dir: (!dir.is_empty()).then(|| dir.into()), weights }
+    let RawPool { dir, candidate_dir, weights } = raw;
+    let path = |text: String| (!text.is_empty()).then(|| PathBuf::from(text));
+    Pool { dir: path(dir), candidate_dir: path(candidate_dir), weights }
+}
+
+fn rollout(raw: RawRollout) -> Result<Rollout, ConfigError> {
+    let RawRollout { salt, window, min_requests, max_error_rate, max_error_rise } = raw;
+    let share = |key, value: f64| {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(value);
+        }
+        Err(invalid(key, value.to_string(), "must be between 0 and 1"))
+    };
+    let window = within("rollout.window", window, 1, 100_000)?;
+    Ok(Rollout {
+        salt,
+        window,
+        min_requests: within("rollout.min_requests", min_requests, 1, window)?,
+        max_error_rate: share("rollout.max_error_rate", max_error_rate)?,
+        max_error_rise: share("rollout.max_error_rise", max_error_rise)?,
+    })
 }
 
 fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {

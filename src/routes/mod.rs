@@ -11,6 +11,7 @@ mod profile;
 mod readyz;
 mod reload;
 mod reviews;
+mod rollout;
 mod users;
 
 use utoipa::OpenApi;
@@ -62,6 +63,7 @@ pub(crate) fn documented() -> OpenApiRouter<App> {
         .routes(routes!(reviews::list::list_reviews))
         .routes(routes!(reviews::decide::decide_review))
         .routes(routes!(reload::reload))
+        .routes(routes!(rollout::get_rollout, rollout::post_rollout, rollout::delete_rollout))
         .routes(routes!(livez::livez))
         .routes(routes!(readyz::readyz))
         .routes(routes!(metrics::metrics))

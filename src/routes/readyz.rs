@@ -41,7 +41,8 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Ready>, ApiErr
         return not_ready("engine_unhealthy", "the engine stopped working; restart the server".into());
     }
     let pool = app.engine.pool();
-    let changed = pool.changed_files();
+    let candidate = app.rollout.running().map(|running| running.pool().changed_files());
+    let changed = [pool.changed_files(), candidate.unwrap_or_default()].concat();
     if let Some(first) = changed.first() {
         let name = first.file_name().unwrap_or_default().to_string_lossy();
         let detail = format!(

@@ -36,7 +36,7 @@ pub(super) struct Reloaded {
     tag = "operate",
     responses(
         (status = 200, description = "The pool that is served now", body = Reloaded),
-        (status = 409, description = "The server runs without a pool folder", body = Problem,
+        (status = 409, description = "The server runs without a pool folder, or a roll-out is running", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "The pool was refused; `problems` lists why", body = Problem,
             content_type = "application/problem+json"),
@@ -48,6 +48,10 @@ pub(super) async fn reload(State(app): State<App>) -> Result<Json<Reloaded>, Api
         return Err(ApiError::new(StatusCode::CONFLICT, "no_pool", "there is no folder to read: [pool] dir is empty"));
     }
     let _one_at_a_time = app.reloading.clone().lock_owned().await;
+    if app.rollout.running().is_some() {
+        let detail = "a roll-out is running: promote its candidate or take it back first, see /admin/rollout";
+        return Err(ApiError::new(StatusCode::CONFLICT, "rollout_running", detail));
+    }
     let worker = app.clone();
     let result = tokio::task::spawn_blocking(move || swap(&worker)).await;
     let result = result.unwrap_or_else(|_| Err(ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR)));
@@ -71,7 +75,7 @@ fn swap(app: &App) -> Result<Json<Reloaded>, ApiError> {
     Ok(Json(Reloaded { changed: revision != previous, revision, previous, policies }))
 }
 
-fn refused(failure: PoolFailure) -> ApiError {
+pub(super) fn refused(failure: PoolFailure) -> ApiError {
     let detail = "the pool was refused and the old revision stays";
     ApiError { problems: failure.problems, ..ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "pool_refused", detail) }
 }

@@ -13,3 +13,4 @@ pub mod policies;
 pub mod problem;
 pub mod profile;
 pub mod review;
+pub mod rollout;

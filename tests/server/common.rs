@@ -107,7 +107,11 @@ impl Server {
 
     /// One that asks for keys, with these settings.
     pub(crate) async fn locked_with(settings: &[(&str, &str)]) -> Self {
-        let fixture = Fixture::new();
+        Self::locked_on(Fixture::new(), settings).await
+    }
+
+    /// One that asks for keys, on a base and pool that are there already.
+    pub(crate) async fn locked_on(fixture: Fixture, settings: &[(&str, &str)]) -> Self {
         let always = [("AUTH__REQUIRE_KEYS", "always")];
         // A server without any key does not start; this one is never used.
         let config = Config::load(None, fixture.variables(&[])).unwrap();

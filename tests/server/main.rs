@@ -32,6 +32,7 @@ mod profiles;
 mod random;
 mod replicas;
 mod reviews;
+mod rollout;
 mod rules;
 mod tls;
 mod weights;

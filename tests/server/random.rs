@@ -8,8 +8,8 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
-use crate::common::Server;
 use crate::document::{Operation, document, operations, resolve};
+use crate::rollout;
 
 /// TUREEN_RANDOM_REQUESTS=2000 for a long run, TUREEN_RANDOM_SEED=N for others.
 fn setting(name: &str, usual: u64) -> u64 {
@@ -37,6 +37,8 @@ struct Maker<'a> {
     /// The id of a review that waits.
     review: String,
     random: StdRng,
+    /// What chance would never find: the revision in the candidate's folder.
+    revision: String,
 }
 
 impl Maker<'_> {
@@ -120,6 +122,10 @@ impl Maker<'_> {
             let strange = self.value(&Value::Null, 0);
             replace_somewhere(&mut value, strange, &mut self.random);
         }
+        let fields = value.as_object_mut().filter(|_| !schema["properties"]["revision"].is_null());
+        if let Some(fields) = fields.filter(|_| self.random.random_ratio(1, 2)) {
+            fields.insert("revision".to_owned(), json!(self.revision));
+        }
         let mut bytes = value.to_string().into_bytes();
         if !bytes.is_empty() && self.one_in(4) {
             let at = self.random.random_range(0..bytes.len());
@@ -195,12 +201,12 @@ fn replace_somewhere(value: &mut Value, strange: Value, random: &mut StdRng) {
 async fn whatever_is_sent_the_document_knows_the_answer() {
     let checks = r#"[{name = "ask", kind = "words", on = "input", action = "hold", words = ["hold this prompt"]}]"#;
     let settings = [("LIMITS__MAX_NEW_TOKENS", "8"), ("LIMITS__DEFAULT_NEW_TOKENS", "2"), ("GUARD__CHECKS", checks)];
-    let server = Server::with(&settings).await;
+    let (server, revision) = rollout::with(rollout::other_seed, &settings).await;
     let held: Value = server.post("/generate", &json!({"inputs": "hold this prompt"})).await.json().await.unwrap();
     let review = held["review_id"].as_str().unwrap().to_owned();
     let (document, requests) = (document(), setting("TUREEN_RANDOM_REQUESTS", 60));
-    let mut maker =
-        Maker { document: &document, review, random: StdRng::seed_from_u64(setting("TUREEN_RANDOM_SEED", 1)) };
+    let random = StdRng::seed_from_u64(setting("TUREEN_RANDOM_SEED", 1));
+    let mut maker = Maker { document: &document, review, revision, random };
     let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
     let operations = operations(&document);
     for _ in 0..requests {

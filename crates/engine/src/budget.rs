@@ -1,4 +1,4 @@
-//! One memory budget for KV caches and materialised soups.
+//! One memory budget for KV caches, materialised soups and the factors of a second revision.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 pub(crate) enum Purpose {
     Kv,
     Soup,
+    /// Of a revision beside the current one.
+    Factors,
 }
 
 /// Counts bytes that are in use. Memory is bounded because nothing large is allocated without a [`Lease`], and a lease
@@ -18,6 +20,7 @@ pub(crate) struct Budget {
     limit: u64,
     used: AtomicU64,
     kv: AtomicU64,
+    factors: AtomicU64,
     /// Somebody waits for room.
     awaited: AtomicBool,
     released: Box<dyn Fn() + Send + Sync>,
@@ -26,20 +29,27 @@ pub(crate) struct Budget {
 impl Budget {
     /// `released` is called when a lease comes back that [`Self::await_release`] asked for.
     pub(crate) fn new(limit: u64, released: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        let (used, kv, awaited) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { limit, used, kv, awaited, released: Box::new(released) })
+        let none = AtomicU64::default;
+        let awaited = AtomicBool::new(false);
+        Arc::new(Self { limit, used: none(), kv: none(), factors: none(), awaited, released: Box::new(released) })
     }
 
     /// Takes `bytes`, or nothing when they do not fit now.
     pub(crate) fn lease(self: &Arc<Self>, purpose: Purpose, bytes: u64) -> Option<Lease> {
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         self.used.fetch_update(SeqCst, SeqCst, fits).ok()?;
-        let kv_bytes = match purpose {
-            Purpose::Kv => bytes,
-            Purpose::Soup => 0,
-        };
-        self.kv.fetch_add(kv_bytes, Relaxed);
-        Some(Lease { budget: self.clone(), bytes, kv_bytes })
+        if let Some(count) = self.count(purpose) {
+            count.fetch_add(bytes, Relaxed);
+        }
+        Some(Lease { budget: self.clone(), purpose, bytes })
+    }
+
+    fn count(&self, purpose: Purpose) -> Option<&AtomicU64> {
+        match purpose {
+            Purpose::Kv => Some(&self.kv),
+            Purpose::Soup => None,
+            Purpose::Factors => Some(&self.factors),
+        }
     }
 
     /// Asks to be told of the next lease that comes back. Look for room once more after this: one may just have.
@@ -49,6 +59,11 @@ impl Budget {
 
     pub(crate) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// What a request can have when it is alone: all but the factors of a second revision, which stay.
+    pub(crate) fn room(&self) -> u64 {
+        self.limit.saturating_sub(self.factors.load(Relaxed))
     }
 
     /// Bytes leased for KV caches.
@@ -72,14 +87,16 @@ impl fmt::Debug for Budget {
 #[derive(Debug)]
 pub(crate) struct Lease {
     budget: Arc<Budget>,
+    purpose: Purpose,
     bytes: u64,
-    kv_bytes: u64,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let budget = &self.budget;
-        budget.kv.fetch_sub(self.kv_bytes, Relaxed);
+        if let Some(count) = budget.count(self.purpose) {
+            count.fetch_sub(self.bytes, Relaxed);
+        }
         budget.used.fetch_sub(self.bytes, SeqCst);
         // A load first: most leases come back while nobody waits, and then nothing is written.
         if budget.awaited.load(SeqCst) && budget.awaited.swap(false, SeqCst) {
@@ -107,6 +124,10 @@ mod tests {
         assert_eq!((budget.used(), budget.kv()), (4, 0));
         drop(second);
         assert_eq!(budget.used(), 0);
+        let factors = budget.lease(Purpose::Factors, 3);
+        assert_eq!((budget.used(), budget.kv(), budget.room()), (3, 0, 7));
+        drop(factors);
+        assert_eq!((budget.used(), budget.room()), (0, 10));
     }
 
     #[test]

@@ -26,6 +26,29 @@ pub enum EngineError {
         /// The engine's.
         base: String,
     },
+    /// A second revision, beside which the longest request would not fit any more.
+    #[error(
+        "the factors of this revision take {factors} bytes and the longest request {request}: together over the memory \
+         budget of {budget}"
+    )]
+    TooLarge {
+        /// Bytes of the revision's factors.
+        factors: u64,
+        /// Bytes of a whole context and of the largest merged soup.
+        request: u64,
+        /// The whole budget.
+        budget: u64,
+    },
+    /// A second revision, for which there is no room now.
+    #[error("the factors of this revision take {factors} bytes; {used} of the budget of {budget} are in use")]
+    NoRoom {
+        /// Bytes of the revision's factors.
+        factors: u64,
+        /// Bytes in use that nobody gives up.
+        used: u64,
+        /// The whole budget.
+        budget: u64,
+    },
 }
 
 /// A submission was not taken.
@@ -81,6 +104,9 @@ pub enum GenerationError {
     /// The soup could not be merged.
     #[error("merging the soup failed: {0}")]
     Merge(String),
+    /// A shadow made room for requests.
+    #[error("it made room for requests")]
+    Displaced,
     /// The request was not taken.
     #[error(transparent)]
     Refused(#[from] SubmitError),
@@ -95,6 +121,7 @@ impl GenerationError {
             Self::NotFinite => "logits_not_finite",
             Self::Panicked => "engine_panicked",
             Self::Merge(_) => "merge_failed",
+            Self::Displaced => "displaced",
             Self::Refused(SubmitError::QueueFull) => "queue_full",
             Self::Refused(SubmitError::OutOfMemory { .. }) => "out_of_memory",
             Self::Refused(SubmitError::PromptTooLong { .. }) => "prompt_too_long",

@@ -24,7 +24,7 @@ mod tokenizer;
 
 pub use chat::{ChatError, ChatTemplate, Message};
 pub use checkpoint::{Checkpoint, CheckpointError, GgufError};
-pub use engine::{Engine, Submission, Text};
+pub use engine::{Beside, Engine, Submission, Text};
 pub use error::{EngineError, GenerationError, SubmitError};
 pub use event::{Event, FinishReason, PathChoice, SoupPath};
 pub use generation::Generation;

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 /// A snapshot of what the engine does and has done. Counters count from the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct EngineStats {
-    /// Sequences in the batch.
+    /// Requests in the batch.
     pub running: usize,
+    /// Sequences beside them that nobody waits for.
+    pub shadows: usize,
     /// Sequences waiting for a place in the batch, or for their soup.
     pub waiting: usize,
     /// Bytes that may be used.
@@ -54,6 +56,7 @@ pub struct EngineStats {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) running: AtomicUsize,
+    pub(crate) shadows: AtomicUsize,
     pub(crate) steps: AtomicU64,
     pub(crate) step_microseconds: AtomicU64,
     pub(crate) prefill_tokens: AtomicU64,

@@ -108,6 +108,14 @@ impl FullPolicy {
         if self.is_changed(file) { Err(changed()) } else { Ok(Some(values)) }
     }
 
+    /// Bytes of the files that are in memory; mapped ones are not.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        match self.weights {
+            Weights::Mapped => 0,
+            Weights::Read => self.files.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
+        }
+    }
+
     /// Mapped files that were written to or cut since they were verified.
     pub(crate) fn changed_files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(file, _)| file).filter(|file| self.is_changed(file)).map(PoolFile::path)

@@ -31,6 +31,11 @@ impl LoraPolicy {
         &self.modules
     }
 
+    /// Bytes of all factors.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.modules.values().map(|m| (size_of_val(&m.a[..]) + size_of_val(&m.b[..])) as u64).sum()
+    }
+
     /// The module behind tensor `name`.
     pub(crate) fn of_tensor(&self, name: &str) -> Option<&LoraModule> {
         self.modules.get(name.strip_suffix(".weight")?)

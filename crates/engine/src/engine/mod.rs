@@ -1,7 +1,9 @@
 //! The engine's face: submissions in, generations out.
 
+mod beside;
 mod score;
 mod serving;
+mod shadow;
 mod start;
 mod stats;
 
@@ -24,9 +26,10 @@ use crate::kv::{Kv, PrefixKey, SequenceCache};
 use crate::model::{Gates, Model};
 use crate::options::EngineOptions;
 use crate::sampling::{Sampler, SamplingParams, StopWatch, TextStream};
-use crate::scheduler::{Admitted, Command, LogitsJob, Place, Sequence, Served};
+use crate::scheduler::{Admitted, Command, LogitsJob, Place, Rank, Sequence, Served};
 use crate::soups::{Heat, Merger, SoupCache, State};
 use crate::stats::Counters;
+pub use beside::Beside;
 pub use score::Text;
 use start::check_base;
 
@@ -68,6 +71,7 @@ struct Inner {
     merger: Arc<Merger>,
     counters: Arc<Counters>,
     places: Arc<AtomicUsize>,
+    shadow_places: Arc<AtomicUsize>,
     eos: Arc<[u32]>,
     healthy: Arc<AtomicBool>,
     stopping: AtomicBool,
@@ -94,6 +98,10 @@ impl Engine {
     /// When the queue is full, it would not fit the memory if it were alone, the tokens are over the context, or the engine
     /// is shutting down.
     pub fn submit(&self, submission: Submission) -> Result<Generation, SubmitError> {
+        self.enter(submission, Rank::Request)
+    }
+
+    fn enter(&self, submission: Submission, rank: Rank) -> Result<Generation, SubmitError> {
         let inner = &*self.0;
         let Submission { prompt, pool, soup, path, client, params } = submission;
         if inner.stopping.load(Ordering::Acquire) || !self.is_healthy() {
@@ -104,8 +112,12 @@ impl Engine {
             return Err(SubmitError::PromptTooLong { tokens, context: inner.options.max_context });
         }
         inner.check_tokens(&prompt)?;
-        let limit = inner.options.max_batch_rows + inner.options.max_waiting;
-        let place = Place::take(&inner.places, limit).ok_or(SubmitError::QueueFull)?;
+        let rows = inner.options.max_batch_rows;
+        let (places, limit) = match rank {
+            Rank::Request => (&inner.places, rows + inner.options.max_waiting),
+            Rank::Shadow => (&inner.shadow_places, rows),
+        };
+        let place = Place::take(places, limit).ok_or(SubmitError::QueueFull)?;
         // The last token is told, not computed.
         let positions = tokens - 1;
         let (path, served) = inner.serve(&pool, &soup, path, positions)?;
@@ -121,7 +133,7 @@ impl Engine {
         let (teller, listener) = answer(params.max_new_tokens);
         let sampler = Sampler::new(params, &prompt, inner.model.config().vocab_size);
         let eos = inner.eos.clone();
-        let admitted = Admitted { prompt, client, served, prefix, cache, sampler, stops, eos, teller, place };
+        let admitted = Admitted { prompt, client, rank, served, prefix, cache, sampler, stops, eos, teller, place };
         inner.commands.try_send(Command::Submit(Box::new(Sequence::new(admitted)))).map_err(not_sent)?;
         Ok(Generation::new(path, listener, text, inner.commands.clone()))
     }
@@ -133,6 +145,7 @@ impl Engine {
     pub fn reload(&self, pool: Arc<Pool>) -> Result<(), EngineError> {
         check_base(&self.0.checkpoint, &pool)?;
         let gates = self.0.gates(&pool);
+        gates.uncover();
         *self.0.current_gates.lock().unwrap_or_else(PoisonError::into_inner) = gates;
         *self.0.pool.write().unwrap_or_else(PoisonError::into_inner) = pool;
         Ok(())

@@ -57,7 +57,7 @@ impl Inner {
 
     /// Refuses what would not fit if it were alone.
     pub(super) fn fits(&self, bytes: u64) -> Result<u64, SubmitError> {
-        if bytes <= self.budget.limit() { Ok(bytes) } else { Err(self.out_of_memory(bytes)) }
+        if bytes <= self.budget.room() { Ok(bytes) } else { Err(self.out_of_memory(bytes)) }
     }
 
     /// The merged soup, when it is hot and ready.

@@ -92,6 +92,7 @@ impl Engine {
             merger,
             counters,
             places: Arc::default(),
+            shadow_places: Arc::default(),
             eos,
             healthy,
             stopping: AtomicBool::new(false),

@@ -17,6 +17,7 @@ impl Engine {
         let running = c.running.load(relaxed);
         EngineStats {
             running,
+            shadows: c.shadows.load(relaxed),
             waiting: inner.places.load(relaxed).saturating_sub(running),
             memory_budget_bytes: inner.budget.limit(),
             memory_used_bytes: inner.budget.used(),

@@ -57,6 +57,12 @@ impl SequenceCache {
         done
     }
 
+    /// [`Self::reserve`] if `spare` pages more are left then, and nobody has to give one up.
+    pub(crate) fn reserve_free(&mut self, positions: usize, spare: usize) -> bool {
+        let missing = self.kv.shape().pages(positions).saturating_sub(self.pages.len());
+        missing == 0 || (self.kv.has_free(missing + spare) && self.reserve(positions))
+    }
+
     /// Takes over what is known of the beginning of `tokens` beyond what is computed here, but for the last token, whose
     /// logits are wanted. Pages that were reserved for it go back. Tells how many tokens it was.
     pub(crate) fn find(&mut self, key: PrefixKey, tokens: &[u32]) -> usize {

@@ -47,6 +47,11 @@ impl Kv {
         self.pool.available().saturating_add(kept) >= pages
     }
 
+    /// Whether `pages` more can be had without anybody giving one up.
+    pub(super) fn has_free(&self, pages: usize) -> bool {
+        self.pool.available() >= pages
+    }
+
     /// A cleared page; prefixes are given up for it.
     pub(super) fn take(&self) -> Option<Arc<LeasedPage>> {
         loop {

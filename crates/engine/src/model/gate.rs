@@ -13,13 +13,14 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 use tureen_kernels::{Panels, Precision};
 use tureen_soup::{LoraModule, Method, Policy, PolicyWeights, Pool, Soup};
 
 use super::weights::{Linear, Slot};
+use crate::budget::Lease;
 
 /// The stacked factors of one linear layer.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Gates {
     stacks: Vec<[Option<Stack>; 7]>,
     /// For each policy, whether it changes nothing but what is stacked here.
     whole: Vec<bool>,
+    /// Of a revision beside the current one.
+    lease: Mutex<Option<Lease>>,
 }
 
 /// One row's gate: which soup it wants.
@@ -109,7 +112,24 @@ impl Gates {
             PolicyWeights::Lora(lora) => lora.modules().iter().all(|(name, m)| modules.contains(name) && is_sound(m)),
             PolicyWeights::Full(_) => false,
         };
-        Self { stacks: (0..layers).map(stacks).collect(), whole: pool.policies().iter().map(whole).collect() }
+        let whole = pool.policies().iter().map(whole).collect();
+        Self { stacks: (0..layers).map(stacks).collect(), whole, lease: Mutex::default() }
+    }
+
+    /// Bytes that the stacks of `pool` take.
+    pub(crate) fn bytes(pool: &Pool, layers: usize, precision: Precision) -> u64 {
+        let modules = (0..layers).flat_map(|layer| Slot::ALL.map(|slot| slot.module(layer)));
+        modules.map(|module| Stack::bytes(pool, &module, precision) as u64).sum()
+    }
+
+    /// They are paid for by `lease`, until the last one who uses them is gone.
+    pub(crate) fn cover(&self, lease: Lease) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+    }
+
+    /// They are the current revision's, which is outside the budget.
+    pub(crate) fn uncover(&self) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether the gate serves all that `soup` changes: a LoRA of the head, say, takes merged weights.
@@ -126,15 +146,7 @@ impl Gates {
 impl Stack {
     /// `None` when no policy changes `module`.
     fn new(pool: &Pool, module: &str, precision: Precision) -> Option<Self> {
-        let found: Vec<(usize, &LoraModule)> = pool
-            .policies()
-            .iter()
-            .enumerate()
-            .filter_map(|(index, policy)| match policy.weights() {
-                PolicyWeights::Lora(lora) => Some((index, lora.modules().get(module).filter(|m| is_sound(m))?)),
-                PolicyWeights::Full(_) => None,
-            })
-            .collect();
+        let found = changes(pool, module);
         let (_, first) = found.first()?;
         let (input, out) = (first.in_features, first.out_features);
         let ranks: usize = found.iter().map(|(_, m)| m.rank).sum();
@@ -159,4 +171,21 @@ impl Stack {
         let (a, b) = (Panels::pack(precision, ranks, input, &a), Panels::pack(precision, out, ranks, &b));
         Some(Self { a, b, blocks, largest_rank })
     }
+
+    /// Bytes that the stack of `module` takes.
+    fn bytes(pool: &Pool, module: &str, precision: Precision) -> usize {
+        let found = changes(pool, module);
+        let Some((_, first)) = found.first() else { return 0 };
+        let ranks = found.iter().map(|(_, m)| m.rank).sum();
+        Panels::bytes_of(precision, ranks, first.in_features) + Panels::bytes_of(precision, first.out_features, ranks)
+    }
+}
+
+/// The policies that change `module`, by their places in the pool.
+fn changes<'a>(pool: &'a Pool, module: &str) -> Vec<(usize, &'a LoraModule)> {
+    let change = |(index, policy): (usize, &'a Policy)| match policy.weights() {
+        PolicyWeights::Lora(lora) => Some((index, lora.modules().get(module).filter(|m| is_sound(m))?)),
+        PolicyWeights::Full(_) => None,
+    };
+    pool.policies().iter().enumerate().filter_map(change).collect()
 }

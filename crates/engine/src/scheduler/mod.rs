@@ -24,7 +24,7 @@ use tureen_kernels::{Compute, Likelihood};
 
 pub(crate) use logits::LogitsJob;
 pub(crate) use score::{ScoreJob, Scored};
-pub(crate) use sequence::{Admitted, Place, Sequence};
+pub(crate) use sequence::{Admitted, Place, Rank, Sequence};
 pub(crate) use served::{Merged, Served};
 
 use crate::budget::Budget;
@@ -153,7 +153,9 @@ impl Scheduler {
     }
 
     fn count_running(&self) {
-        self.setup.counters.running.store(self.running.len(), Relaxed);
+        let shadows = self.running.iter().filter(|sequence| sequence.is_shadow()).count();
+        self.setup.counters.running.store(self.running.len() - shadows, Relaxed);
+        self.setup.counters.shadows.store(shadows, Relaxed);
     }
 
     fn step(&mut self) {
@@ -235,7 +237,7 @@ impl Scheduler {
                 _ => {}
             }
         }
-        self.setup.counters.running.store(0, Relaxed);
+        self.count_running();
     }
 }
 

@@ -61,7 +61,11 @@ impl Plan {
         let hurried = self.counts.iter().any(|count| *count > 0);
         self.demands.clear();
         let prompts = running.iter().enumerate().filter(|(_, sequence)| !sequence.is_decoding());
-        self.demands.extend(prompts.map(|(index, sequence)| Demand { index, left: sequence.left() }));
+        self.demands.extend(prompts.map(|(index, sequence)| Demand {
+            index,
+            left: sequence.left(),
+            shadow: sequence.is_shadow(),
+        }));
         share(&mut self.demands, if hurried { chunk } else { chunk * UNHURRIED }, &mut self.counts);
     }
 

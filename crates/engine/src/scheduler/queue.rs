@@ -4,7 +4,7 @@
 //! last, but never before the round that is being served. Clients that ask at the same time take turns, however many
 //! requests each of them has; one that was idle waits for one turn of each of the others.
 
-use super::sequence::Sequence;
+use super::sequence::{Rank, Sequence};
 use super::served::Standing;
 
 /// When a sequence is served: smaller comes first.
@@ -31,7 +31,8 @@ impl Queue {
 
     /// Takes a new request.
     pub(super) fn enter(&mut self, mut sequence: Sequence, running: &[Sequence]) {
-        let present = self.waiting.iter().chain(running);
+        // A shadow takes no turn, neither its own nor its client's.
+        let present = self.waiting.iter().chain(running).filter(|s| !s.is_shadow() && !sequence.is_shadow());
         let last = present.filter(|s| s.client == sequence.client).map(|s| s.ticket.round).max();
         let round = last.map_or(self.round, |last| self.round.max(last + 1));
         self.arrivals += 1;
@@ -44,13 +45,18 @@ impl Queue {
         self.waiting.push(sequence);
     }
 
-    /// The first whose soup does not stand in its way. What ran before goes on before others begin.
+    /// The first whose soup does not stand in its way. What ran before goes on before others begin, and shadows come last.
     pub(super) fn next(&mut self) -> Option<Sequence> {
         let ready = self.waiting.iter().enumerate().filter(|(_, s)| s.served.standing() != Standing::Pending);
-        let (index, _) = ready.min_by_key(|(_, s)| (!s.preempted, s.ticket))?;
+        let (index, _) = ready.min_by_key(|(_, s)| (s.rank, !s.preempted, s.ticket))?;
         let sequence = self.waiting.swap_remove(index);
         self.round = self.round.max(sequence.ticket.round);
         Some(sequence)
+    }
+
+    /// Whether a request could begin if it had a row.
+    pub(super) fn has_request(&self) -> bool {
+        self.waiting.iter().any(|s| s.rank == Rank::Request && s.served.standing() != Standing::Pending)
     }
 
     /// Keeps those that `keep` says.

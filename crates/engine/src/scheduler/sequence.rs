@@ -34,10 +34,19 @@ impl Drop for Place {
     }
 }
 
+/// Whether somebody waits for a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Request,
+    /// Nobody does: it has what requests leave.
+    Shadow,
+}
+
 /// What admission hands over.
 pub(crate) struct Admitted {
     pub(crate) prompt: Vec<u32>,
     pub(crate) client: u64,
+    pub(crate) rank: Rank,
     pub(crate) served: Served,
     /// What its pages are known by.
     pub(crate) prefix: PrefixKey,
@@ -55,6 +64,7 @@ pub(crate) struct Sequence {
     /// Prompt, then answer.
     pub(super) tokens: Vec<u32>,
     pub(super) client: u64,
+    pub(super) rank: Rank,
     pub(super) served: Served,
     pub(super) cache: SequenceCache,
     pub(super) ticket: Ticket,
@@ -74,13 +84,14 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     pub(crate) fn new(admitted: Admitted) -> Self {
-        let Admitted { prompt, client, served, prefix, cache, sampler, stops, eos, teller, place } = admitted;
+        let Admitted { prompt, client, rank, served, prefix, cache, sampler, stops, eos, teller, place } = admitted;
         let prompt_tokens = prompt.len();
         let mut tokens = prompt;
         tokens.reserve_exact(sampler.params().max_new_tokens);
         Self {
             tokens,
             client,
+            rank,
             served,
             cache,
             ticket: Ticket::default(),
@@ -95,6 +106,15 @@ impl Sequence {
             teller,
             _place: place,
         }
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.rank == Rank::Shadow
+    }
+
+    /// Requests in the order they came, then shadows.
+    pub(super) fn order(&self) -> (Rank, u64) {
+        (self.rank, self.ticket.arrival)
     }
 
     /// Nobody listens any more.
@@ -120,7 +140,9 @@ impl Sequence {
 
     /// Leaves its full pages to others.
     pub(super) fn share_prefix(&self) {
-        self.cache.share(self.prefix, &self.tokens);
+        if !self.is_shadow() {
+            self.cache.share(self.prefix, &self.tokens);
+        }
     }
 
     /// Gives its pages up. They are found again, as far as nobody needed them, or computed again.
@@ -132,6 +154,9 @@ impl Sequence {
 
     /// Drafts up to `most` tokens for a step of `rows` sequences, as far as there are pages for them.
     pub(super) fn draft(&mut self, rows: usize, most: usize) {
+        if self.is_shadow() {
+            return;
+        }
         let answer = self.tokens.len() - self.prompt_tokens;
         // The last token of the answer has no row.
         let left = self.sampler.params().max_new_tokens - answer - 1;

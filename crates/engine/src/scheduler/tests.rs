@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use tureen_kernels::{Likelihood, PageShape, Precision};
 
 use super::queue::Queue;
-use super::{Admitted, Place, Sequence, Served};
+use super::{Admitted, Place, Rank, Sequence, Served};
 use crate::answer::answer;
 use crate::budget::Budget;
 use crate::kv::{Kv, PrefixKey, SequenceCache};
@@ -32,6 +32,7 @@ impl Maker {
         Sequence::new(Admitted {
             prompt: vec![client as u32],
             client,
+            rank: Rank::Request,
             served: Served::Gate(None),
             prefix: PrefixKey::Base,
             cache: SequenceCache::new(self.kv.clone(), 9),

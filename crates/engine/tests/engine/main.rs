@@ -6,6 +6,7 @@
 
 mod backend;
 mod batch;
+mod beside;
 mod common;
 mod generate;
 mod golden;
@@ -16,5 +17,6 @@ mod promotion;
 mod reload;
 mod room;
 mod score;
+mod shadow;
 mod soups;
 mod speculation;

@@ -11,7 +11,7 @@ use tureen_soup::{MergeOptions, Method, Pool};
 use crate::common::{Fixture, open_pool, policies, prompt, run, sampled};
 
 /// The same policies by name, with other weights.
-fn other_pool(fixture: &Fixture) -> Arc<Pool> {
+pub(crate) fn other_pool(fixture: &Fixture) -> Arc<Pool> {
     let changed = |spec: PolicySpec| PolicySpec { seed: spec.seed + 100, ..spec };
     let dir = fixture.dir.path().join("other");
     let written = fixture.base.write(&fixture.dir.path().join("again"));

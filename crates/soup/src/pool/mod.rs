@@ -88,6 +88,15 @@ impl Pool {
         changed
     }
 
+    /// Bytes of the policies in memory: factors, and full weights that were read rather than mapped.
+    pub fn bytes(&self) -> u64 {
+        let bytes = |policy: &Policy| match policy.weights() {
+            PolicyWeights::Lora(lora) => lora.bytes(),
+            PolicyWeights::Full(full) => full.bytes_read(),
+        };
+        self.policies.iter().map(bytes).sum()
+    }
+
     /// Whether `soup` can be served unmerged: it mixes factors, and every policy in it has factors. So can the base.
     pub fn supports_gate(&self, soup: &Soup) -> bool {
         let has_factors = |(index, _): (usize, f64)| self.policies.get(index).is_some_and(|p| p.lora().is_some());
