@@ -75,5 +75,18 @@ impl Watch {
 
 /// Whether an error with this code may be the fault of the revision that served.
 pub fn is_fault(code: &str) -> bool {
-    !matches!(code, "shutting_down" | "audit_unavailable")
+    const OF_OTHERS: [&str; 5] =
+        ["shutting_down", "audit_unavailable", "guard_unavailable", "store_unavailable", "reviews_full"];
+    !OF_OTHERS.contains(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_fault;
+
+    #[test]
+    fn a_check_that_cannot_be_made_takes_no_revision_back() {
+        assert!(is_fault("internal") && is_fault("timeout"));
+        assert!(!is_fault("guard_unavailable") && !is_fault("reviews_full") && !is_fault("shutting_down"));
+    }
 }
