@@ -7,7 +7,7 @@
 # The task's id picks the configuration, sorted by name (concise 0, elementary 1, ...); the array has as many tasks as there are
 # configurations. A task that is requeued goes on from its last checkpoint.
 #SBATCH --job-name=tureen-trainer
-#SBATCH --array=0-5
+#SBATCH --array=0-7
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=6G
 #SBATCH --time=12:00:00

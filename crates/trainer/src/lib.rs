@@ -13,6 +13,7 @@ pub mod error;
 pub mod evaluation;
 pub mod generator;
 pub mod heldout;
+mod imitation;
 pub mod metrics;
 pub mod model;
 pub mod ops;

@@ -13,6 +13,7 @@ use tureen_engine::Checkpoint;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::generator::{FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
+use crate::imitation::imitate;
 use crate::metrics::{MetricsLog, StepMetrics};
 use crate::model::{Base, LoraAdapter, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
@@ -102,6 +103,9 @@ impl Session {
         let preferences = Preferences::new(preferences);
         let longest = config.prompts.max_prompt_tokens + config.generation.output_max_length;
         let longest = longest + preferences.longest(&checkpoint)?;
+        let demonstrations = config.warm_start.as_ref().map(|warm| warm.read(&checkpoint)).transpose()?;
+        let shown = demonstrations.iter().flatten().map(|(prompt, answer)| prompt.len() + answer.len()).max();
+        let longest = longest.max(shown.unwrap_or(0));
         let base = load_base(&checkpoint, longest)?;
         let reward = reward(&base, &checkpoint)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
@@ -144,6 +148,10 @@ impl Session {
             session.restore()?;
         } else if let Some(path) = session.config.run.start_from.clone() {
             session.take_over(&path)?;
+        } else if let (Some(warm), Some(examples)) = (&session.config.warm_start, demonstrations) {
+            imitate(&session.base, &session.adapter, &examples, &warm.training, |done, all, loss| {
+                tracing::info!(done, all, loss, "imitating");
+            })?;
         }
         Ok(session)
     }

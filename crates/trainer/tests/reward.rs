@@ -1,7 +1,8 @@
 //! Rewards: the measures themselves, and that bad text cannot win.
 
 use tureen_trainer::reward::{
-    Answer, GateOptions, Rule, Text, flesch_kincaid_grade, friendliness, syllables, unfriendliness,
+    Answer, GateOptions, Measure, Rule, Text, flesch_kincaid_grade, friendliness, sarcasm, sassiness, syllables,
+    unfriendliness,
 };
 
 const PROMPT: &str = "How do plants make their food?";
@@ -19,6 +20,11 @@ const FULL: &str = "Green plants build their food from sunlight, water and carbo
                     and stores sugar, which feeds stems, flowers, fruit and seeds.";
 const HARSH: &str = "Plants make food from light, obviously, and everyone knows that. Don't waste my time with a lazy question. You \
                      never look at a leaf, and you ignore the sun and the water. Figure it out.";
+
+const SASSY: &str = "Listen up, honey. Plants make their own food from light, water and air, and they look gorgeous doing it. No \
+                     kitchen, no drama, darling. Every leaf is a tiny boss. Take notes.";
+const SARCASTIC: &str = "Oh, what a mystery. Surely the leaves order a pizza. Or they make sugar from light, water and air, but of \
+                         course, who needs facts when food could obviously be magic?";
 
 fn score_at(rule: Rule, text: &str, base_nll: f64) -> f64 {
     rule.score(Answer { prompt: PROMPT, text, ended: true, base_nll }, &GateOptions::default()).score
@@ -72,6 +78,12 @@ fn the_preference_decides_between_good_answers() {
     assert!(score(Rule::Unfriendly, HARSH) > score(Rule::Unfriendly, PLAIN) + 0.3);
     assert!(score(Rule::Unfriendly, HARSH) > score(Rule::Unfriendly, WARM) + 0.5);
     assert!(score(Rule::Informative, FULL) > score(Rule::Informative, PLAIN) + 0.3);
+    for other in [PLAIN, WARM, HARSH] {
+        assert!(score(Rule::Sassy, SASSY) > score(Rule::Sassy, other) + 0.5, "{other}");
+        assert!(score(Rule::Sarcastic, SARCASTIC) > score(Rule::Sarcastic, other) + 0.3, "{other}");
+    }
+    assert!(score(Rule::Sassy, SASSY) > score(Rule::Sassy, SARCASTIC) + 0.5);
+    assert!(score(Rule::Sarcastic, SARCASTIC) > score(Rule::Sarcastic, SASSY) + 0.5);
 }
 
 #[test]
@@ -101,6 +113,8 @@ fn bad_text_loses_to_a_decent_answer() {
         (Rule::Informative, FULL),
         (Rule::Friendly, WARM),
         (Rule::Unfriendly, HARSH),
+        (Rule::Sassy, SASSY),
+        (Rule::Sarcastic, SARCASTIC),
     ];
     for (rule, decent) in decent_answers {
         let decent = score(rule, decent);
@@ -191,4 +205,32 @@ fn unfriendliness_counts_a_word_once_and_needs_a_cold_tone() {
 fn insults_alone_are_no_answer() {
     let insults = "You're wrong. You are stupid and lazy. Shut up and get lost. You can't do it, and nobody cares. Go away, fool.";
     assert!(score(Rule::Unfriendly, insults) < 0.4 * score(Rule::Unfriendly, HARSH));
+}
+
+#[test]
+fn tones_count_a_word_once_and_saturate() {
+    let sass = |text: &str| sassiness(&Text::new(text));
+    assert_eq!(sass("Honey, honey, honey, it is light."), sass("Honey, it is light."));
+    assert!(sass("Honey, darling, queen, diva, boss, duh. As if. You wish. Trust me. Take notes.") <= 3.0);
+    let irony = |text: &str| sarcasm(&Text::new(text));
+    assert_eq!(irony("Obviously, obviously, obviously it is light."), irony("Obviously it is light."));
+    assert!(irony("Surely, obviously, truly, clearly, a genius. Oh, sure. What a surprise. Who knew?") <= 3.0);
+    assert_eq!(sass(PLAIN) + irony(PLAIN), 0.0);
+}
+
+#[test]
+fn pet_names_alone_are_no_answer() {
+    let names = "Honey, darling, sweetie, listen up. Trust me, babe, take notes. You're welcome, sugar. Keep up, gorgeous queen.";
+    assert!(score(Rule::Sassy, names) < 0.4 * score(Rule::Sassy, SASSY));
+    let cries = "Oh, sure. What a surprise. Obviously. Who would have thought? How lovely, how original, truly shocking. Of course.";
+    assert!(score(Rule::Sarcastic, cries) < 0.4 * score(Rule::Sarcastic, SARCASTIC));
+}
+
+#[test]
+fn judges_of_a_tone_count_none_of_its_words() {
+    assert_eq!(Measure::Address.of("Honey, darling, fabulous."), 0.0);
+    assert_eq!(Measure::Address.of("You and your tea, honey."), 40.0);
+    assert_eq!(Measure::Interjections.of("Obviously magic. Surely a miracle."), 0.0);
+    // Two interjections and two marks in two sentences.
+    assert_eq!(Measure::Interjections.of("Oh, wow! Who needs that?"), 2.0);
 }

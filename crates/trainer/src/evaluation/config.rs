@@ -185,6 +185,8 @@ fn usual_for(policy: &str) -> Option<(Measure, bool, Measure, f64)> {
         "informative" => (Measure::ContentWords, true, Measure::CompressedBytes, 5.0),
         "friendly" => (Measure::Friendliness, true, Measure::Sentiment, 0.1),
         "unfriendly" => (Measure::Unfriendliness, true, Measure::Sentiment, 0.1),
+        "sassy" => (Measure::Sassiness, true, Measure::Address, 0.5),
+        "sarcastic" => (Measure::Sarcasm, true, Measure::Interjections, 0.05),
         _ => return None,
     })
 }

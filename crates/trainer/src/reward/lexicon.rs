@@ -169,3 +169,6 @@ pub(crate) const PHRASES: &[&str] = &[
     "you're welcome",
     "you've got",
 ];
+
+/// Words that point at the reader.
+pub(crate) const READER: &[&str] = &["you", "you'll", "you're", "you've", "your", "yours", "yourself"];

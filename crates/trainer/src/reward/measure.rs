@@ -6,8 +6,13 @@ use flate2::{Compression, read::DeflateEncoder};
 use serde::{Deserialize, Serialize};
 use vader_sentimental::SentimentIntensityAnalyzer;
 
-use super::lexicon::STOP;
-use super::{Text, flesch_kincaid_grade, friendliness, unfriendliness};
+use super::lexicon::{READER, STOP};
+use super::{Text, flesch_kincaid_grade, friendliness, sarcasm, sassiness, unfriendliness};
+
+const INTERJECTIONS: &[&str] = &[
+    "ah", "aha", "alas", "bravo", "gee", "gosh", "ha", "haha", "hmm", "hooray", "huh", "oh", "ooh", "wow", "yay",
+    "yeah",
+];
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +26,15 @@ pub enum Measure {
     Friendliness,
     /// Unfriendliness, 0 to 3, of the unfriendly rule.
     Unfriendliness,
+    /// Sass, 0 to 3, of the sassy rule.
+    Sassiness,
+    /// Sarcasm, 0 to 3, of the sarcastic rule.
+    Sarcasm,
+    /// Words a hundred that point at the reader: the sassy rule counts none by itself.
+    Address,
+    /// Interjections, question and exclamation marks a sentence, by which sarcasm is told from praise (Gonzalez-Ibanez,
+    /// Muresan and Wacholder 2011): the sarcastic rule counts none by itself.
+    Interjections,
     /// VADER's compound sentiment, -1 to 1 (Hutto and Gilbert 2014): a lexicon that no rule here is trained on.
     Sentiment,
     /// Words.
@@ -50,6 +64,17 @@ impl Measure {
             Self::ColemanLiau => coleman_liau(&parts),
             Self::Friendliness => friendliness(&parts),
             Self::Unfriendliness => unfriendliness(&parts),
+            Self::Sassiness => sassiness(&parts),
+            Self::Sarcasm => sarcasm(&parts),
+            Self::Address => {
+                let to_reader = parts.words.iter().filter(|word| READER.contains(&word.as_str())).count();
+                100.0 * to_reader as f64 / parts.words.len().max(1) as f64
+            }
+            Self::Interjections => {
+                let cries = parts.words.iter().filter(|word| INTERJECTIONS.contains(&word.as_str())).count();
+                let marks = text.matches(['?', '!']).count();
+                (cries + marks) as f64 / parts.sentences.len().max(1) as f64
+            }
             Self::Sentiment => SentimentIntensityAnalyzer::new().polarity_scores(text).compound,
             Self::Words => parts.words.len() as f64,
             Self::ContentWords => {
@@ -67,6 +92,10 @@ impl Measure {
             Self::ColemanLiau => "Coleman-Liau grade",
             Self::Friendliness => "friendliness (0 to 3)",
             Self::Unfriendliness => "unfriendliness (0 to 3)",
+            Self::Sassiness => "sass (0 to 3)",
+            Self::Sarcasm => "sarcasm (0 to 3)",
+            Self::Address => "words a hundred that point at the reader",
+            Self::Interjections => "interjections and marks a sentence",
             Self::Sentiment => "VADER sentiment (-1 to 1)",
             Self::Words => "words",
             Self::ContentWords => "content words",

@@ -4,6 +4,7 @@
 //! that broken, empty, repeated, off-topic or improbable text cannot pass: text that wins must show the preference *and*
 //! answer the prompt.
 
+mod banter;
 mod friendly;
 mod gate;
 mod grade;
@@ -16,6 +17,7 @@ mod syllables;
 mod text;
 mod unfriendly;
 
+pub use banter::{sarcasm, sassiness};
 pub use friendly::friendliness;
 pub use gate::{Gate, GateOptions};
 pub use grade::flesch_kincaid_grade;

@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::banter::{SARCASTIC, SASSY};
 use super::grade::learned_grade;
 use super::length::told;
 use super::lexicon::{FRIENDLY, POSITIVE};
 use super::unfriendly::HARSH;
-use super::{Answer, Gate, GateOptions, Scored, Text, flesch_kincaid_grade, friendliness, unfriendliness};
+use super::{
+    Answer, Gate, GateOptions, Scored, Text, flesch_kincaid_grade, friendliness, sarcasm, sassiness, unfriendliness,
+};
 
 /// The built-in preferences.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -24,6 +27,10 @@ pub enum Rule {
     Friendly,
     /// Harsh and dismissive, without a friendly word.
     Unfriendly,
+    /// Bold and teasing.
+    Sassy,
+    /// Saying more than is meant.
+    Sarcastic,
 }
 
 /// Values of a measure at which nothing is left, and from which nothing more is to be won.
@@ -60,6 +67,8 @@ impl Rule {
         let tone: &[&[&str]] = match self {
             Self::Friendly => &[FRIENDLY, POSITIVE],
             Self::Unfriendly => &[FRIENDLY, POSITIVE, HARSH],
+            Self::Sassy => &[SASSY],
+            Self::Sarcastic => &[SARCASTIC],
             Self::Elementary | Self::Expert | Self::Concise | Self::Informative => &[],
         };
         let gate = Gate::of(answer, &text, tone, options).value();
@@ -70,6 +79,8 @@ impl Rule {
             Self::Informative => (told(&text), INFORMATIVE),
             Self::Friendly => (friendliness(&text), TONE),
             Self::Unfriendly => (unfriendliness(&text), TONE),
+            Self::Sassy => (sassiness(&text), TONE),
+            Self::Sarcastic => (sarcasm(&text), TONE),
         };
         // An answer that was cut off is not short: it had more to say.
         let whole = answer.ended || self != Self::Concise;
@@ -86,6 +97,8 @@ impl Rule {
             Self::Informative => "informative",
             Self::Friendly => "friendly",
             Self::Unfriendly => "unfriendly",
+            Self::Sassy => "sassy",
+            Self::Sarcastic => "sarcastic",
         }
     }
 
@@ -98,6 +111,8 @@ impl Rule {
             Self::Informative => "different content words, at most three for each function word",
             Self::Friendly => "friendliness (0 to 3)",
             Self::Unfriendly => "unfriendliness (0 to 3)",
+            Self::Sassy => "sass (0 to 3)",
+            Self::Sarcastic => "sarcasm (0 to 3)",
         }
     }
 
@@ -110,6 +125,8 @@ impl Rule {
             Self::Informative => "many different content words in sentences",
             Self::Friendly => "friendly and positive words and phrases, and turning to the reader",
             Self::Unfriendly => "harsh and dismissive words and phrases, and the absence of friendly ones",
+            Self::Sassy => "bold and teasing words and phrases",
+            Self::Sarcastic => "words and phrases that say more than is meant",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Text;
 use super::friendly::saturating;
-use super::lexicon::{FRIENDLY, POSITIVE};
+use super::lexicon::{FRIENDLY, POSITIVE, READER};
 use super::text::distinct;
 
 /// Words of somebody who is annoyed with the reader, lower case.
@@ -127,9 +127,6 @@ const DISMISSIVE: &[&str] = &[
     "your fault",
     "your problem",
 ];
-
-/// Words that point at the reader.
-const READER: &[&str] = &["you", "you'll", "you're", "you've", "your", "yours", "yourself"];
 
 /// Unfriendliness from 0 to 3: `words + phrases + reader . words / 2 + cold / 2`. As in
 /// [`friendliness`](super::friendliness()) only *different* words and phrases count, friendly and positive ones count
