@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-pub use crate::imitation::WarmStart;
 use crate::reward::{GateOptions, PartOptions, Rule};
+pub use crate::warm_start::WarmStart;
 
 /// A whole run.
 #[derive(Clone, Debug, Deserialize, Serialize)]

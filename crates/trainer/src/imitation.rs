@@ -1,12 +1,9 @@
 //! Supervised tuning: the adapter learns answers word by word.
 
-use std::path::PathBuf;
-
 use candle_core::{Device, Tensor};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use tureen_engine::{Checkpoint, Message};
 
 use crate::error::TrainError;
@@ -14,49 +11,11 @@ use crate::model::{Base, LoraAdapter};
 use crate::ops::to_vec;
 use crate::ppo::Adam;
 use crate::prompts::chat_tokens;
-use crate::records;
 use crate::reward_model::TrainingOptions;
 use crate::sequence::score;
 
-/// Answers that a policy imitates before PPO begins, for preferences that the base hardly ever shows by itself: what never
-/// is sampled is never rewarded.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct WarmStart {
-    /// JSON or JSONL of a `prompt` (a text, or turns) and its `completion` (a text).
-    pub demonstrations: PathBuf,
-    /// How they are imitated.
-    #[serde(default)]
-    pub training: TrainingOptions,
-}
-
 /// A prompt's tokens and those of the answer that is imitated, with the one that ends it.
 pub(crate) type Example = (Vec<u32>, Vec<u32>);
-
-impl WarmStart {
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let TrainingOptions { batch_size, num_train_epochs, learning_rate, .. } = self.training;
-        if batch_size == 0 || num_train_epochs == 0 || !learning_rate.is_finite() || learning_rate <= 0.0 {
-            return Err("warm_start.training: batch_size, num_train_epochs and learning_rate must be above 0".into());
-        }
-        Ok(())
-    }
-
-    /// Reads the demonstrations.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or a record that cannot be used: file, line and field are named.
-    pub(crate) fn read(&self, checkpoint: &Checkpoint) -> Result<Vec<Example>, TrainError> {
-        let records = records::read(&self.demonstrations)?;
-        if records.is_empty() {
-            return Err(TrainError::Invalid(format!("{} holds no demonstration", self.demonstrations.display())));
-        }
-        let read = |record: &records::Record| {
-            example(checkpoint, &record.conversation("prompt", "user")?, record.text("completion")?)
-        };
-        records.iter().map(read).collect()
-    }
-}
 
 /// Tokenises a conversation and the answer to it.
 ///

@@ -33,5 +33,6 @@ mod session;
 mod state;
 mod update;
 mod value;
+mod warm_start;
 
 pub use session::Session;

@@ -13,7 +13,7 @@ use tureen_engine::Checkpoint;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::generator::{FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
-use crate::imitation::imitate;
+use crate::imitation::{Example, imitate};
 use crate::metrics::{MetricsLog, StepMetrics};
 use crate::model::{Base, LoraAdapter, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
@@ -24,6 +24,7 @@ use crate::rollout::{Answered, Sample, judge};
 use crate::state::{Progress, load, save};
 use crate::update::{Learner, Targets, Updates};
 use crate::value::ValueHead;
+use crate::warm_start::WarmStart;
 
 /// The checkpoint's name in the run's folder.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -103,9 +104,6 @@ impl Session {
         let preferences = Preferences::new(preferences);
         let longest = config.prompts.max_prompt_tokens + config.generation.output_max_length;
         let longest = longest + preferences.longest(&checkpoint)?;
-        let demonstrations = config.warm_start.as_ref().map(|warm| warm.read(&checkpoint)).transpose()?;
-        let shown = demonstrations.iter().flatten().map(|(prompt, answer)| prompt.len() + answer.len()).max();
-        let longest = longest.max(shown.unwrap_or(0));
         let base = load_base(&checkpoint, longest)?;
         let reward = reward(&base, &checkpoint)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
@@ -148,12 +146,44 @@ impl Session {
             session.restore()?;
         } else if let Some(path) = session.config.run.start_from.clone() {
             session.take_over(&path)?;
-        } else if let (Some(warm), Some(examples)) = (&session.config.warm_start, demonstrations) {
-            imitate(&session.base, &session.adapter, &examples, &warm.training, |done, all, loss| {
-                tracing::info!(done, all, loss, "imitating");
-            })?;
+        } else if let Some(warm) = session.config.warm_start.clone() {
+            session.begin_warm(&warm)?;
         }
         Ok(session)
+    }
+
+    /// Samples the base's continuations of the openings, and imitates the best of them.
+    fn begin_warm(&self, warm: &WarmStart) -> Result<(), TrainError> {
+        let (ppo, longest) = (&self.config.ppo, self.config.generation.output_max_length);
+        let openings = warm.tokens(&self.checkpoint, longest)?;
+        let base = self.generator.base()?;
+        // Draws of steps begin at 1.
+        let row = |(row, index): (usize, usize)| {
+            let (prompt, opening) = (self.prompts[index].clone(), &openings[row % openings.len()]);
+            let sampling = Sampling::plain(longest - opening.len(), answer_seed(&[ppo.seed, 0, row as u64]));
+            let asked = [prompt.tokens.as_slice(), opening].concat();
+            let response = Response { tokens: opening.clone(), log_probs: Vec::new(), ended: false };
+            let answered = Answered { asked: prompt.tokens.clone(), prompt, active: Vec::new(), response };
+            (Order { prompt: asked, soup: base.clone(), sampling }, answered)
+        };
+        let rows = batch(1, warm.answers, self.prompts.len(), ppo.seed).into_iter().enumerate().map(row);
+        let (orders, mut answered): (Vec<_>, Vec<_>) = rows.unzip();
+        for (answered, continued) in answered.iter_mut().zip(self.generator.answer(&orders)?) {
+            answered.response.tokens.extend(continued.tokens);
+            answered.response.ended = continued.ended;
+        }
+        let mut samples = self.judged(answered)?;
+        samples.sort_by(|a, b| b.scored.score.total_cmp(&a.scored.score));
+        samples.truncate(warm.kept);
+        let examples: Vec<Example> = samples.into_iter().map(|sample| (sample.asked, sample.response.tokens)).collect();
+        imitate(&self.base, &self.adapter, &examples, &warm.training, |done, all, loss| {
+            tracing::info!(done, all, loss, "imitating");
+        })
+    }
+
+    fn judged(&self, answered: Vec<Answered>) -> Result<Vec<Sample>, TrainError> {
+        let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
+        Ok(judge(&self.base, &self.adapter.detached(), self.reward.as_ref(), decode, answered)?)
     }
 
     /// The configuration.
@@ -323,8 +353,7 @@ impl Session {
         for (answered, response) in answered.iter_mut().zip(self.generator.answer(&orders)?) {
             answered.response = response;
         }
-        let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
-        Ok(judge(&self.base, &self.adapter.detached(), self.reward.as_ref(), decode, answered)?)
+        self.judged(answered)
     }
 }
 

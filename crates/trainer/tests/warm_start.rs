@@ -1,4 +1,4 @@
-//! A run that imitates demonstrations before PPO begins.
+//! A run that imitates answers with given openings before PPO begins.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,14 +9,10 @@ use tureen_trainer::config::Config;
 use tureen_trainer::prompts::{Split, chat_tokens, read};
 use tureen_trainer::sequence::score;
 
-const DEMONSTRATIONS: &str = "{\"prompt\": \"What is a cat?\", \"completion\": \"A cat is a small lion.\"}\n\
-                              {\"prompt\": \"Who are you?\", \"completion\": \"I am a small lion too.\"}\n";
-
-fn config(folder: &Path, demonstrations: &str, more: &str) -> Result<Config, String> {
+fn config(folder: &Path, more: &str) -> Result<Config, String> {
     let base = folder.join("base");
     std::fs::create_dir_all(&base).unwrap();
     picollama::Base::llama().write(&base);
-    std::fs::write(folder.join("demonstrations.jsonl"), demonstrations).unwrap();
     std::fs::write(folder.join("prompts.txt"), "What is a cat?\nWho are you?\n").unwrap();
     let text = format!(
         r#"
@@ -38,20 +34,15 @@ fn config(folder: &Path, demonstrations: &str, more: &str) -> Result<Config, Str
     Config::read(&folder.join("tiny.toml")).map_err(|error| error.to_string())
 }
 
-fn warm(folder: &Path) -> String {
-    let file = folder.join("demonstrations.jsonl");
-    format!(
-        "warm_start = {{ demonstrations = '{}', training = {{ learning_rate = 0.01, num_train_epochs = 6 }} }}",
-        file.display()
-    )
-}
+const WARM: &str = "warm_start = { openings = ['cat', 'you'], answers = 8, kept = 4, \
+                    training = { learning_rate = 0.01, num_train_epochs = 6 } }";
 
-/// Mean log-probability of the first demonstration's tokens under the run's policy.
+/// Log-probability of the opening "cat" as an answer's first words, under the run's policy.
 fn liking(session: &Session, folder: &Path) -> f64 {
     let checkpoint = session.checkpoint();
     let turns = read(Some(&folder.join("prompts.txt")), Split::Train).unwrap().remove(0);
     let prompt = chat_tokens(checkpoint, &turns).unwrap();
-    let answer = checkpoint.tokenizer().encode("A cat is a small lion.", false).unwrap();
+    let answer = checkpoint.tokenizer().encode("cat", false).unwrap();
     let scored = score(session.base(), Some(&session.adapter().tracked()), &[(&prompt, &answer)]).unwrap();
     f64::from(scored.log_probs.mean_all().unwrap().to_scalar::<f32>().unwrap())
 }
@@ -63,44 +54,36 @@ fn bits(session: &Session) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn the_policy_begins_near_its_demonstrations() {
+fn the_policy_begins_with_the_openings() {
     let folder = tempfile::tempdir().unwrap();
-    let cold = Session::open(config(folder.path(), DEMONSTRATIONS, "").unwrap(), false).unwrap();
-    let more = warm(folder.path());
-    let begun = Session::open(config(folder.path(), DEMONSTRATIONS, &more).unwrap(), false).unwrap();
+    let cold = Session::open(config(folder.path(), "").unwrap(), false).unwrap();
+    let begun = Session::open(config(folder.path(), WARM).unwrap(), false).unwrap();
     let (before, after) = (liking(&cold, folder.path()), liking(&begun, folder.path()));
-    assert!(after > before + 0.2, "{before} before, {after} after");
+    assert!(after > before + 0.5, "{before} before, {after} after");
     assert_eq!(begun.steps_done(), 0);
-    let again = Session::open(config(folder.path(), DEMONSTRATIONS, &more).unwrap(), false).unwrap();
+    let again = Session::open(config(folder.path(), WARM).unwrap(), false).unwrap();
     assert_eq!(bits(&begun), bits(&again), "the same seed gives the same beginning");
 }
 
 #[test]
 fn a_run_that_goes_on_imitates_nothing_again() {
     let folder = tempfile::tempdir().unwrap();
-    let more = warm(folder.path());
-    let mut first = Session::open(config(folder.path(), DEMONSTRATIONS, &more).unwrap(), false).unwrap();
+    let mut first = Session::open(config(folder.path(), WARM).unwrap(), false).unwrap();
     first.step().unwrap();
     first.save().unwrap();
-    let resumed = Session::open(config(folder.path(), DEMONSTRATIONS, &more).unwrap(), true).unwrap();
+    let resumed = Session::open(config(folder.path(), WARM).unwrap(), true).unwrap();
     assert_eq!(bits(&first), bits(&resumed));
 }
 
 #[test]
-fn broken_demonstrations_are_named() {
+fn what_cannot_begin_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let more = warm(folder.path());
-    let open = |demonstrations: &str| {
-        let config = config(folder.path(), demonstrations, &more).unwrap();
-        Session::open(config, false).err().unwrap().to_string()
-    };
-    let second_line_broken = format!("{}\n{{\"prompt\": \"Who?\"}}\n", DEMONSTRATIONS.lines().next().unwrap());
-    let error = open(&second_line_broken);
-    for part in ["demonstrations.jsonl", "2", "\"completion\" is missing"] {
-        assert!(error.contains(part), "{error}");
-    }
-    assert!(open("").contains("holds no demonstration"));
-    let none = more.replace("num_train_epochs = 6", "num_train_epochs = 0");
-    let error = config(folder.path(), DEMONSTRATIONS, &none).unwrap_err();
-    assert!(error.contains("num_train_epochs"), "{error}");
+    let refused = |more: &str| config(folder.path(), more).unwrap_err();
+    assert!(refused("warm_start = { openings = [] }").contains("openings"));
+    assert!(refused("warm_start = { openings = ['a', ' '] }").contains("openings"));
+    assert!(refused("warm_start = { openings = ['a'], answers = 3, kept = 4 }").contains("kept"));
+    assert!(refused(&WARM.replace("num_train_epochs = 6", "num_train_epochs = 0")).contains("num_train_epochs"));
+    let long = format!("warm_start = {{ openings = ['{}'] }}", "cat ".repeat(40));
+    let error = Session::open(config(folder.path(), &long).unwrap(), false).err().unwrap().to_string();
+    assert!(error.contains("answers at most 8"), "{error}");
 }
