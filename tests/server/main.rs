@@ -25,6 +25,7 @@ mod leaks;
 mod learning;
 mod lifecycle;
 mod moderation;
+mod new_preference;
 mod pairs;
 mod pool;
 mod process;
