@@ -7,6 +7,7 @@ pub mod annotate;
 pub mod answering;
 pub mod baseline;
 pub mod choice;
+mod clock;
 pub mod commands;
 pub mod config;
 pub mod error;

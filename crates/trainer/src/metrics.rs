@@ -79,6 +79,9 @@ pub struct StepMetrics {
     /// Seconds of the step.
     #[serde(rename = "time/ppo/total")]
     pub seconds: f64,
+    /// Seconds of processor time of the step, all threads together; 0 in files of runs that did not measure it.
+    #[serde(rename = "time/ppo/cpu", default)]
+    pub cpu_seconds: f64,
     /// Seconds of sampling and scoring in it.
     #[serde(rename = "time/ppo/rollout")]
     pub rollout_seconds: f64,

@@ -26,10 +26,15 @@ impl Report<'_> {
     pub(crate) fn markdown(&self) -> String {
         let Self { config, base, step, machine, .. } = self;
         let mut text = format!("# Training report: {} ({})\n\n", config.policy.id, config.policy.code);
-        let hours = self.metrics.iter().map(|m| m.seconds).sum::<f64>() / 3600.0;
+        let hours = |of: fn(&StepMetrics) -> f64| self.metrics.iter().map(of).sum::<f64>() / 3600.0;
+        let cost = match hours(|m| m.cpu_seconds) {
+            // A run from before processor time was measured.
+            0.0 => format!("{:.2} hours", hours(|m| m.seconds)),
+            used => format!("{used:.2} CPU-hours"),
+        };
         let responses = *step as usize * config.ppo.batch_size;
         text += &format!(
-            "PPO over {base}: {step} steps, {responses} responses of {} to {} tokens, {hours:.2} hours on {machine}.\n\n",
+            "PPO over {base}: {step} steps, {responses} responses of {} to {} tokens, {cost} on {machine}.\n\n",
             config.generation.output_min_length, config.generation.output_max_length
         );
         if let Some(start) = &config.run.start_from {

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use tureen_engine::Checkpoint;
 
+use crate::clock::process_seconds;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::generator::{FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
@@ -44,7 +45,7 @@ pub struct Session {
     kl: AdaptiveKl,
     moments: RunningMoments,
     step: u64,
-    seconds: f64,
+    cpu_seconds: f64,
     fingerprint: String,
     /// Opened by the first step: only a run that goes on may drop lines.
     log: Option<MetricsLog>,
@@ -129,7 +130,7 @@ impl Session {
             log: None,
             moments: RunningMoments::default(),
             step: 0,
-            seconds: 0.0,
+            cpu_seconds: 0.0,
             config,
             checkpoint,
             generator,
@@ -147,7 +148,9 @@ impl Session {
         } else if let Some(path) = session.config.run.start_from.clone() {
             session.take_over(&path)?;
         } else if let Some(warm) = session.config.warm_start.clone() {
+            let used = process_seconds();
             session.begin_warm(&warm)?;
+            session.cpu_seconds = process_seconds() - used;
         }
         Ok(session)
     }
@@ -224,9 +227,9 @@ impl Session {
         self.step
     }
 
-    /// Seconds of all steps done.
-    pub fn seconds(&self) -> f64 {
-        self.seconds
+    /// Processor time of all steps done and of the warm start, in seconds.
+    pub fn cpu_seconds(&self) -> f64 {
+        self.cpu_seconds
     }
 
     /// Whether all steps are done.
@@ -249,7 +252,7 @@ impl Session {
         (self.kl.coef, self.kl.mean) = progress.kl();
         self.moments = progress.moments();
         self.step = progress.step;
-        self.seconds = progress.seconds as f64;
+        self.cpu_seconds = progress.seconds as f64;
         Ok(())
     }
 
@@ -260,7 +263,7 @@ impl Session {
         self.kl.mean = progress.kl().1;
         self.moments = progress.moments();
         self.step = progress.step;
-        self.seconds = progress.seconds as f64;
+        self.cpu_seconds = progress.seconds as f64;
         for name in ["metrics.jsonl", "samples.jsonl"] {
             let (old, new) = (path.with_file_name(name), self.config.run.out.join(name));
             std::fs::copy(&old, &new).map_err(TrainError::io(&old))?;
@@ -275,7 +278,7 @@ impl Session {
     pub fn save(&self) -> Result<(), TrainError> {
         let updates = self.adam.state.updates;
         let mut progress = Progress::new(self.step, &self.kl, &self.moments, updates, &self.fingerprint);
-        progress.seconds = self.seconds as u64;
+        progress.seconds = self.cpu_seconds as u64;
         let out = &self.config.run.out;
         let kept = out.join(format!("checkpoint-{:05}.safetensors", self.step));
         // The one that a resumed run reads comes first: where there is room for one file, it is that one.
@@ -298,7 +301,7 @@ impl Session {
     /// # Errors
     /// A loss or gradient that is not finite, or files that cannot be written. The step is then not counted.
     pub fn step(&mut self) -> Result<StepMetrics, TrainError> {
-        let start = Instant::now();
+        let (start, used) = (Instant::now(), process_seconds());
         let step = self.step + 1;
         let samples = self.rollout(step)?;
         let rollout_seconds = start.elapsed().as_secs_f64();
@@ -319,7 +322,8 @@ impl Session {
         metrics.kl_coef = beta;
         metrics.rollout_seconds = rollout_seconds;
         metrics.seconds = start.elapsed().as_secs_f64();
-        self.seconds += metrics.seconds;
+        metrics.cpu_seconds = process_seconds() - used;
+        self.cpu_seconds += metrics.cpu_seconds;
         let log = match self.log.take() {
             Some(log) => log,
             None => MetricsLog::resume(&self.config.run.out.join("metrics.jsonl"), step - 1)?,
@@ -413,6 +417,7 @@ fn summary(samples: &[Sample], updates: &Updates) -> StepMetrics {
         response_length: mean(&|sample| sample.response.tokens.len() as f64),
         ended: mean(&|sample| f64::from(u8::from(sample.response.ended))),
         seconds: 0.0,
+        cpu_seconds: 0.0,
         rollout_seconds: 0.0,
     }
 }

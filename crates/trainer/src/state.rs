@@ -27,7 +27,7 @@ pub(crate) struct Progress {
     updates: u64,
     /// Hash of the configuration and the base, which must not change within a run.
     pub(crate) fingerprint: String,
-    /// Seconds of work so far.
+    /// Seconds of processor time so far.
     pub(crate) seconds: u64,
 }
 

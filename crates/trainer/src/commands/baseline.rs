@@ -51,7 +51,7 @@ fn trained(mut session: Session, method: &str, pool: &Path) -> Result<(), TrainE
     let more = [
         ("tureen.method", method.to_owned()),
         ("tureen.steps", step.to_string()),
-        ("tureen.cpu_seconds", format!("{:.0}", session.seconds())),
+        ("tureen.cpu_seconds", format!("{:.0}", session.cpu_seconds())),
     ];
     let metadata = metadata(session.adapter(), &base, more);
     let policy = &session.config().policy;

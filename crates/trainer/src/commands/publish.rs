@@ -81,7 +81,7 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
         ("tureen.policy", policy.id.clone()),
         ("tureen.steps", step.to_string()),
         ("tureen.factor", factor.to_string()),
-        ("tureen.cpu_seconds", format!("{:.0}", session.seconds())),
+        ("tureen.cpu_seconds", format!("{:.0}", session.cpu_seconds())),
         ("tureen.trained_by", trained_by(&config.reward)),
     ];
     enter(session.adapter(), metadata(session.adapter(), &base, more), policy, &base, &run, &pool)?;
