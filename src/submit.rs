@@ -1,27 +1,24 @@
 //! From a validated order to a running generation. Every refusal is decided here, before a header is sent.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+mod asking;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use tureen_engine::{Checkpoint, Engine, GenerationError, PathChoice, SamplingParams, Submission, SubmitError};
-use tureen_soup::rules::{Breach, Ruled, RulesError};
-use tureen_soup::{MergeOptions, Pool, Preference, PreferenceError, Soup};
+use tureen_engine::{Checkpoint, Engine, GenerationError, SamplingParams, SubmitError};
+use tureen_soup::rules::RulesError;
+use tureen_soup::{MergeOptions, Preference, PreferenceError};
 
 use crate::app::App;
-use crate::audit::{Audit, Begun, ParametersRecord, Pending, prompt_text};
+use crate::audit::{Request, Undecided};
 use crate::auth::Caller;
 use crate::config::Config;
-use crate::explain::Explain;
 use crate::extract::{profiles, unknown_user};
-use crate::guard::{Holder, Screen, check_input};
-use crate::learning::Keeping;
-use crate::live::{Counts, Live};
+use crate::live::Live;
 use crate::order::{Order, Sampling, Wish};
 use crate::problem::ApiError;
 use crate::request_id::RequestId;
 use crate::rollout::Subject;
 use crate::wire::answer::SoupView;
+use asking::Asking;
 
 /// `x-soup-id`
 pub const SOUP_ID: HeaderName = HeaderName::from_static("x-soup-id");
@@ -38,7 +35,7 @@ pub async fn submit(app: &App, caller: &Caller, id: &RequestId, order: Order) ->
     result
 }
 
-async fn try_submit(app: &App, caller: &Caller, id: &RequestId, mut order: Order) -> Result<Live, ApiError> {
+async fn try_submit(app: &App, caller: &Caller, id: &RequestId, order: Order) -> Result<Live, ApiError> {
     if app.lifecycle.is_draining() {
         return Err(ApiError::shutting_down());
     }
@@ -46,93 +43,20 @@ async fn try_submit(app: &App, caller: &Caller, id: &RequestId, mut order: Order
         Wish::Inline { .. } => "preference",
         Wish::Profile { .. } => "user",
     };
-    let (preference, merge) = wished(app, caller, &order.wish).await?;
+    let wanted = wished(app, caller, &order.wish).await?;
     // One snapshot for everything: a reload in between must not mix two revisions.
     let route = app.rollout.route(&app.engine, &Subject::new(caller, &order.wish));
     let watch = app.rollout.watch(&route);
-    let pool = route.pool.clone();
-    let soup_of = |pool: &Pool| soup(caller, pool, (&preference, &merge), field);
-    let (asked, ruled) = soup_of(&pool).inspect_err(|_| {
-        if route.is_candidate() && soup_of(&app.engine.pool()).is_ok() {
-            watch.refused();
-        }
-    })?;
-    let soup = Arc::new(ruled.soup.clone());
-    let checked = check_input(app, pool.drift(&soup), &mut order.messages).await?;
-    let holder = Holder::new(app, caller, id, &order);
-    let (prompt, order) = tokenise(app.engine.clone(), order).await?;
-    let keep = Keeping::begin(app, caller, id, &order, &prompt);
-    let prompt_tokens = prompt.len();
-    let params = params(&app.config, app.engine.checkpoint(), prompt_tokens, order.sampling)?;
-    let parameters = ParametersRecord::from(&params);
-    if let Some(holder) = &holder {
-        holder.admit(&checked, &soup.id().to_string()).await?;
+    let asking = Asking { app, caller, id, field, wanted, route };
+    let asked = asking.asked(&asking.route.pool).inspect_err(|_| asking.blame(&watch))?;
+    let request = Request { id, caller, wish: &order.wish, pool: &asking.route.pool, asked: &asked };
+    // From here on something is decided.
+    let mut undecided = app.audit.as_ref().map(|audit| Undecided::begin(audit, &request)).transpose()?;
+    let live = asking.begin(order, asked, watch, &mut undecided).await;
+    if let (Err(error), Some(undecided)) = (&live, undecided) {
+        undecided.refuse(error).await?;
     }
-    let counts = Counts { prompt_tokens, generated_tokens: 0, seed: params.seed };
-    let explain = order.explain.then(|| explain(app, &pool, &prompt, &params)).transpose()?;
-    let (client, path) = (turns_of(caller), PathChoice::Auto);
-    let submission = Submission { prompt, pool: pool.clone(), soup: soup.clone(), path, client, params };
-    let shadow = app.rollout.shadow(&route).map(|shadow| (shadow, submission.clone()));
-    let retry_after_s = app.config.limits.retry_after_s;
-    let generation = app.engine.submit(submission).map_err(|e| submit_error(&e, retry_after_s))?;
-    let view = SoupView::new(&pool, &soup, generation.path()).asked(&pool, &asked, &ruled.breaches);
-    let begin = |audit: &Arc<Audit>| {
-        let begun = Begun {
-            id,
-            caller,
-            wish: &order.wish,
-            pool: &pool,
-            asked: &asked,
-            ruled: &ruled,
-            decisions: &checked.decisions,
-        };
-        let record = begun.record(app, audit.keys(), generation.path(), prompt_tokens, parameters);
-        Pending::begin(audit, record, prompt_text(&order.messages))
-    };
-    let record = app.audit.as_ref().map(begin).transpose()?;
-    app.metrics.served_on(generation.path());
-    if let Some((shadow, submission)) = shadow {
-        let candidate = shadow.running().pool().clone();
-        let soup = soup_of(&candidate).ok().map(|(_, ruled)| Arc::new(ruled.soup));
-        shadow.cast(app, soup.map(|soup| Submission { pool: candidate, soup, ..submission }));
-    }
-    let time = (app.config.server.request_timeout, app.lifecycle.cut_signal());
-    let live = Live::new(generation, view, counts, time, watch);
-    Ok(live.recorded(record).explained(explain).kept(keep).screened(Screen::new(&app.config, holder)))
-}
-
-/// The soup that was asked for, and the one that the caller's rules leave of it.
-fn soup(
-    caller: &Caller,
-    pool: &Pool,
-    (preference, merge): (&Preference, &MergeOptions),
-    field: &str,
-) -> Result<(Soup, Ruled), ApiError> {
-    let asked = pool.soup(preference, merge).map_err(|e| preference_error(&e, field))?;
-    let ruled = caller.rules().apply(pool, asked.clone()).map_err(|e| rules_error(e, field))?;
-    Ok((asked, ruled))
-}
-
-/// Will explain an answer, unless that could cost more than it may.
-fn explain(app: &App, pool: &Arc<Pool>, prompt: &[u32], params: &SamplingParams) -> Result<Explain, ApiError> {
-    let most = app.config.limits.max_explain_tokens;
-    let each = prompt.len() + params.max_new_tokens;
-    let (rows, tokens) = (pool.policies().len() + 1, (pool.policies().len() + 1).saturating_mul(each));
-    if tokens > most {
-        let detail = format!(
-            "prompt and answer are up to {each} tokens, read {rows} times: over {most} (limits.max_explain_tokens); ask \
-             for fewer new tokens"
-        );
-        return Err(ApiError::invalid("explain_too_large", "explain", detail));
-    }
-    Ok(Explain::new(app.engine.clone(), pool.clone(), prompt.to_vec()))
-}
-
-/// As whom the engine lets this caller take turns: however many keys an owner has, they share its turns.
-fn turns_of(caller: &Caller) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    caller.owner().hash(&mut hasher);
-    hasher.finish()
+    live
 }
 
 /// The preference itself. A profile that was changed since it was stored is used as it is now.
@@ -232,15 +156,14 @@ pub(crate) fn preference_error(error: &PreferenceError, field: &str) -> ApiError
 }
 
 /// A preference that the rules do not allow.
-fn rules_error(error: RulesError, field: &str) -> ApiError {
+fn rules_error(error: &RulesError, field: &str) -> ApiError {
     match error {
         RulesError::Broken(breaches) => {
-            let code = breaches.first().map_or("rules_unsatisfiable", Breach::code);
             let problems: Vec<_> = breaches.iter().map(ToString::to_string).collect();
             let detail = format!("the rules of this server or key do not allow it: {}", problems.join("; "));
-            ApiError { problems, ..ApiError::invalid(code, field, detail) }
+            ApiError { problems, ..ApiError::invalid(error.codes()[0], field, detail) }
         }
-        RulesError::Preference(error) => preference_error(&error, field),
+        RulesError::Preference(error) => preference_error(error, field),
         other => ApiError::invalid("rules_unsatisfiable", field, other.to_string()),
     }
 }

@@ -2,59 +2,44 @@
 
 use serde_json::json;
 use tureen_engine::{Message, SamplingParams, SoupPath};
-use tureen_soup::rules::{Breach, Ruled};
+use tureen_soup::rules::Ruled;
 use tureen_soup::{MergeOptions, Pool, Preference, PreferenceError, Soup};
 
-use super::{AnswerRecord, EngineRecord, GenerationRecord, GuardRecord, Keys, ParametersRecord, SoupRecord};
+use super::{AnswerRecord, EngineRecord, GenerationRecord, GuardRecord, ParametersRecord, RefusalRecord, SoupRecord};
 use crate::app::App;
-use crate::auth::Caller;
 use crate::guard::Decision;
-use crate::order::Wish;
-use crate::request_id::RequestId;
 use crate::wire::answer::path_name;
 
 /// A request whose generation began.
 pub(crate) struct Begun<'a> {
-    pub(crate) id: &'a RequestId,
-    pub(crate) caller: &'a Caller,
-    pub(crate) wish: &'a Wish,
+    pub(crate) app: &'a App,
     pub(crate) pool: &'a Pool,
-    pub(crate) asked: &'a Soup,
     pub(crate) ruled: &'a Ruled,
-    /// What the checks of the prompt found.
-    pub(crate) decisions: &'a [Decision],
+    pub(crate) path: SoupPath,
+    pub(crate) prompt_tokens: usize,
+    pub(crate) parameters: ParametersRecord,
 }
 
 impl Begun<'_> {
-    /// Its record, before the answer.
-    pub(crate) fn record(
-        &self,
-        app: &App,
-        keys: &Keys,
-        path: SoupPath,
-        prompt_tokens: usize,
-        parameters: ParametersRecord,
-    ) -> GenerationRecord {
-        let Self { id, caller, wish, pool, asked, ruled, decisions } = self;
-        let user = match wish {
-            Wish::Inline { .. } => None,
-            Wish::Profile { user, .. } => Some(keys.pseudonym(caller.owner(), user.as_str())),
-        };
+    /// Its record before the answer, from what was `decided` about it.
+    pub(super) fn record(self, decided: RefusalRecord) -> GenerationRecord {
+        let Self { app, pool, ruled, path, prompt_tokens, parameters } = self;
+        let RefusalRecord { request, key, user, revision, asked, rules, guard, code: _, review: _ } = decided;
         GenerationRecord {
-            request: id.as_str().to_owned(),
-            key: caller.key().map(str::to_owned),
+            request,
+            key,
             user,
-            revision: pool.revision().to_string(),
+            revision,
             soup: SoupRecord::new(pool, &ruled.soup),
-            asked: (!ruled.breaches.is_empty()).then(|| SoupRecord::new(pool, asked)),
-            rules: ruled.breaches.iter().map(Breach::code).map(str::to_owned).collect(),
+            asked: (!ruled.breaches.is_empty()).then_some(asked),
+            rules,
             path: path_name(path).to_owned(),
             parameters,
             engine: EngineRecord::of(app.engine.isa(), app.config.engine.precision),
             prompt_tokens,
             prompt_fingerprint: String::new(),
             answer: AnswerRecord::default(),
-            guard: decisions.iter().map(GuardRecord::from).collect(),
+            guard,
             prompt: None,
             text: None,
         }
@@ -76,7 +61,7 @@ impl EngineRecord {
 }
 
 impl SoupRecord {
-    fn new(pool: &Pool, soup: &Soup) -> Self {
+    pub(super) fn new(pool: &Pool, soup: &Soup) -> Self {
         let named = pool.policies().iter().zip(soup.weights()).filter(|(_, weight)| **weight > 0.0);
         let pairs = named.map(|(policy, weight)| (policy.id().to_string(), *weight));
         let weights = Preference::from_pairs(pairs).expect("a soup's weights are finite and its policies differ");

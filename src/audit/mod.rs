@@ -1,4 +1,4 @@
-//! The audit log: what was answered, to whom, and by which soup; kept so that nobody can change it unseen.
+//! The audit log: what was answered and refused, to whom, and by which soup; kept so that nobody can change it unseen.
 //!
 //! Segments of JSON lines (`segment.rs`) are chained by HMAC (`chain.rs`) and end at a signed checkpoint
 //! (`checkpoint.rs`). One thread writes (`writer.rs`); `verify.rs` finds what was edited, removed, moved or cut.
@@ -11,6 +11,7 @@ mod log;
 mod pending;
 mod record;
 mod segment;
+mod undecided;
 mod verify;
 mod writer;
 
@@ -23,9 +24,10 @@ pub use log::{Log, LogOptions};
 pub use pending::Pending;
 pub(crate) use pending::add_token;
 pub use record::{
-    AnswerRecord, EngineRecord, Event, GenerationRecord, GuardRecord, ParametersRecord, Record, ReviewRecord,
-    SoupRecord,
+    AnswerRecord, EngineRecord, Event, GenerationRecord, GuardRecord, ParametersRecord, Record, RefusalRecord,
+    ReviewRecord, SoupRecord,
 };
+pub(crate) use undecided::{Request, Undecided};
 pub use verify::{Report, Scope, verify};
 pub use writer::Audit;
 

@@ -23,18 +23,14 @@ struct Open {
 }
 
 impl Pending {
-    /// Takes room for a record. `prompt` is the messages as JSON.
-    ///
-    /// # Errors
-    /// 503 when the log cannot be written.
-    pub fn begin(audit: &Arc<Audit>, mut record: GenerationRecord, prompt: String) -> Result<Self, ApiError> {
-        let place = audit.place()?;
+    /// Will leave `record` in its place. `prompt` is the messages as JSON.
+    pub(super) fn begin(audit: &Arc<Audit>, place: Place, mut record: GenerationRecord, prompt: String) -> Self {
         record.prompt_fingerprint = audit.keys().fingerprint(prompt.as_bytes());
         record.prompt = audit.has_text().then_some(prompt);
         let fingerprint = || audit.keys().begin_fingerprint();
         let (tokens, text) = (fingerprint(), fingerprint());
         let open = Open { place, record: Box::new(record), tokens, text, whole: String::new() };
-        Ok(Self { audit: audit.clone(), open: Some(open) })
+        Self { audit: audit.clone(), open: Some(open) }
     }
 
     /// A token came.

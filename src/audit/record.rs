@@ -37,8 +37,34 @@ pub enum Event {
     },
     /// An answer ended.
     Generation(Box<GenerationRecord>),
+    /// Rules or checks decided about a request that got no answer.
+    Refusal(Box<RefusalRecord>),
     /// A person decided about what checks had held.
     Review(ReviewRecord),
+}
+
+/// What rules and checks decided about a request that got no answer. Without any text: who was refused, and by what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefusalRecord {
+    /// `x-request-id`
+    pub request: String,
+    /// Id of the key that asked; none where no key is needed.
+    pub key: Option<String>,
+    /// Stands for the user whose profile was asked for.
+    pub user: Option<String>,
+    /// Revision of the pool.
+    pub revision: String,
+    /// What was asked for.
+    pub asked: SoupRecord,
+    /// Codes of the rules that were not kept.
+    pub rules: Vec<String>,
+    /// What the checks of the prompt found.
+    pub guard: Vec<GuardRecord>,
+    /// The code of the refusal; `left` when the client went away before.
+    pub code: String,
+    /// Id of the review, when a person decides or has decided about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
 }
 
 /// What a person decided.

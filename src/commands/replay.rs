@@ -45,20 +45,28 @@ pub fn run(config: &Config, args: AuditReplay) -> Result<(), Failure> {
 fn find(config: &Config, id: &str) -> Result<GenerationRecord, Failure> {
     let wanted = format!("\"request\":{}", Value::from(id)).into_bytes();
     let number: Option<u64> = id.strip_prefix('#').and_then(|number| number.parse().ok());
-    let mut found = Vec::new();
+    let (mut found, mut refused) = (Vec::new(), None);
     super::audit::read(config, Scope::default(), |line, _| {
         let head = &line[..line.len().min(HEAD)];
         let may_be = match number {
             Some(number) => line.starts_with(format!("{{\"seq\":{number},").as_bytes()),
             None => head.windows(wanted.len()).any(|part| part == wanted),
         };
-        if may_be && let Ok(Record { seq, event: Event::Generation(record), .. }) = serde_json::from_slice(line) {
-            found.push((seq, record));
+        if !may_be {
+            return;
+        }
+        match serde_json::from_slice(line) {
+            Ok(Record { seq, event: Event::Generation(record), .. }) => found.push((seq, record)),
+            Ok(Record { event: Event::Refusal(record), .. }) => refused = Some(record.code),
+            _ => {}
         }
     })?;
-    match found.len() {
-        0 => Err(Failure::Usage(format!("there is no answer to a request {id:?} in the log"))),
-        1 => Ok(*found.swap_remove(0).1),
+    match (found.len(), refused) {
+        (0, Some(code)) => {
+            Err(Failure::Usage(format!("the request {id:?} was refused ({code}): there is no answer to replay")))
+        }
+        (0, None) => Err(Failure::Usage(format!("there is no answer to a request {id:?} in the log"))),
+        (1, _) => Ok(*found.swap_remove(0).1),
         _ => {
             let numbers: Vec<_> = found.iter().map(|(seq, _)| format!("#{seq}")).collect();
             Err(Failure::Usage(format!("several requests had this id: name one of {}", numbers.join(", "))))

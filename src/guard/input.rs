@@ -25,19 +25,20 @@ pub(crate) struct Checked {
     pub(super) soup_held: bool,
 }
 
-/// Checks how far the soup moves from the base, then `messages`, each by itself, and redacts them.
+/// Checks how far the soup moves from the base, then `messages`, each by itself, and redacts them. What was decided is
+/// told even when the request is refused.
 ///
 /// # Errors
 /// 422 `blocked_input`, 503 when a check cannot be made, and 504 when they take too long.
-pub(crate) async fn check_input(app: &App, drift: f64, messages: &mut [Message]) -> Result<Checked, ApiError> {
-    if !app.config.guard.chain.covers(Side::Input) {
-        return Ok(Checked::default());
-    }
+pub(crate) async fn check_input(app: &App, drift: f64, messages: &mut [Message]) -> (Checked, Result<(), ApiError>) {
     let mut all = Checked::default();
+    if !app.config.guard.chain.covers(Side::Input) {
+        return (all, Ok(()));
+    }
     let checks = all.check(&app.config, drift, messages);
     let checked = tokio::time::timeout(app.config.server.request_timeout, checks).await;
     app.metrics.guarded(&all.decisions);
-    checked.unwrap_or_else(|_| Err(late())).map(|()| all)
+    (all, checked.unwrap_or_else(|_| Err(late())))
 }
 
 async fn checked(flow: &mut Flow, mut text: &str) -> Result<String, Unavailable> {

@@ -1,6 +1,7 @@
 //! The audit log of a server: what is in it, what is not, and making answers again.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,33 +12,39 @@ use crate::process::{Running, run};
 
 const KEY: (&str, &str) = ("AUDIT__KEY", "a secret that is long enough for one");
 
-fn dir(fixture: &Fixture) -> PathBuf {
+pub(crate) fn dir(fixture: &Fixture) -> PathBuf {
     fixture.dir.path().join("audit")
 }
 
 /// A server with an audit log, and these settings.
-async fn audited(settings: &[(&str, &str)]) -> Server {
+pub(crate) async fn audited(settings: &[(&str, &str)]) -> Server {
     let fixture = Fixture::new();
     let path = dir(&fixture).display().to_string();
     Server::on(fixture, &[&[("AUDIT__DIR", path.as_str()), KEY], settings].concat()).await
 }
 
-fn variables(fixture: &Fixture, settings: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn variables(fixture: &Fixture, settings: &[(&str, &str)]) -> Vec<(String, String)> {
     let path = dir(fixture).display().to_string();
     fixture.variables(&[&[("AUDIT__DIR", path.as_str()), KEY], settings].concat())
 }
 
 /// Every byte of the log.
-fn text(fixture: &Fixture) -> String {
-    let files = std::fs::read_dir(dir(fixture)).unwrap();
-    files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+pub(crate) fn text(fixture: &Fixture) -> String {
+    // A checkpoint that is just being replaced is gone under its first name.
+    let files = std::fs::read_dir(dir(fixture)).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()));
+    files.filter(|text| !text.as_ref().is_err_and(|e| e.kind() == ErrorKind::NotFound)).map(Result::unwrap).collect()
+}
+
+/// The records of one kind.
+pub(crate) fn records_of(fixture: &Fixture, kind: &str) -> Vec<Value> {
+    let text = text(fixture);
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|record| record["kind"] == kind).collect()
 }
 
 /// The records of answers.
 fn records(fixture: &Fixture) -> Vec<Value> {
-    let text = text(fixture);
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|record| record["kind"] == "generation").collect()
+    records_of(fixture, "generation")
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ mod pool;
 mod process;
 mod profiles;
 mod random;
+mod refusals;
 mod replicas;
 mod reviews;
 mod rollout;

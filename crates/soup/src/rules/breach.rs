@@ -84,3 +84,14 @@ pub enum RulesError {
     #[error("what the rules leave of the preference cannot be served: {0}")]
     Preference(#[from] PreferenceError),
 }
+
+impl RulesError {
+    /// Stable words for clients, one at least.
+    pub fn codes(&self) -> Vec<&'static str> {
+        match self {
+            Self::Broken(breaches) if breaches.is_empty() => vec!["rules_unsatisfiable"],
+            Self::Broken(breaches) => breaches.iter().map(Breach::code).collect(),
+            Self::Preference(error) => vec![error.code()],
+        }
+    }
+}
