@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
 use crate::learning::KEPT;
+use crate::replicas;
 use crate::store::{Store, StoreError};
 
 /// A key that was made or revoked, here or elsewhere, works or ends after about this.
@@ -15,7 +16,8 @@ const KEYS: Duration = Duration::from_millis(500);
 /// What is too old is forgotten this much later than it may be.
 const OLD: Duration = Duration::from_mins(10);
 
-/// Keeps the keys as the store has them, and the store free of what is too old. Returns when it is dropped.
+/// Keeps keys and profiles in memory as the store has them, and the store free of what is too old. Returns when it is
+/// dropped.
 pub async fn keep(app: App, store: Store) -> Infallible {
     let ms = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
     let (changes, pairs) = (ms(app.config.store.idempotency), ms(app.config.learning.pairs));
@@ -29,6 +31,7 @@ pub async fn keep(app: App, store: Store) -> Infallible {
     tokio::select! {
         never = keys => never,
         never = old => never,
+        never = replicas::follow(&app, &store) => never,
     }
 }
 

@@ -9,7 +9,7 @@
 //! - [`router`], [`middleware`], [`routes`](router): HTTP; [`extract`] and [`wire`] are what comes in and goes out
 //! - [`submit`], [`live`], [`order`], [`explain`]: one request on its way through the engine
 //! - [`rollout`]: which of two revisions serves a request
-//! - [`auth`], [`store`], [`profiles`]: who may do what, and what is kept about people
+//! - [`auth`], [`store`], [`profiles`], [`replicas`]: who may do what, and what is kept about people
 //! - [`audit`]: what was answered, so that nobody can change it unseen
 //! - [`guard`]: checks of prompts and answers
 //! - [`learning`]: what users prefer, from what they choose
@@ -37,6 +37,7 @@ pub mod problem;
 pub mod profiles;
 pub mod pull;
 mod refusals;
+pub mod replicas;
 pub mod request_id;
 pub mod rollout;
 pub mod router;

@@ -162,6 +162,7 @@ pub struct Metrics {
     revisions: RevisionMetrics,
     lookups: Family<SourceLabels, Counter>,
     guarded: Family<GuardLabels, Counter>,
+    listening: Gauge,
     prompt_tokens: Counter,
     generation_tokens: Counter,
     first_token: Histogram,
@@ -187,6 +188,7 @@ impl Default for Metrics {
             refused: family(r, "generations_refused", "Generations refused before they began, by code"),
             lookups: family(r, "profile_lookups", "Profiles that generations asked for, by where they were found"),
             guarded: family(r, "guard_decisions", "What checks of prompts and answers found"),
+            listening: gauge(r, "store_listening", "1 while changes by other replicas are heard as they are made"),
             tls_reloads: family(r, "tls_reloads", "New certificates by outcome"),
             rollouts: family(r, "rollouts", "Roll-outs that ended, by cause"),
             shadows: family(r, "rollout_shadows", "Generations of a candidate that nobody got, by outcome"),
@@ -239,6 +241,11 @@ impl Metrics {
             Source::Store => "store",
         };
         self.lookups.get_or_create(&SourceLabels { source }).inc();
+    }
+
+    /// Whether changes by other replicas are heard.
+    pub fn listening(&self, is: bool) {
+        self.listening.set(is.into());
     }
 
     /// Checks decided.

@@ -12,7 +12,7 @@ use crate::auth::Caller;
 use crate::config;
 use crate::order::{Order, Wish};
 use crate::request_id::RequestId;
-use crate::store::{Store, StoreError, UserId, Words};
+use crate::store::{Store, StoreError, UserId, Whose, Words};
 
 /// How long an answer can be named.
 pub const KEPT: Duration = Duration::from_hours(1);
@@ -97,10 +97,11 @@ impl Recent {
         Ok(kept.store.answer(owner, id, age).await?.map(Found::Words))
     }
 
-    /// Forgets here what was said for `user`; the store erases its own.
-    pub fn erase(&self, owner: &Arc<str>, user: &UserId) {
-        let (owner, user) = (owner.clone(), user.clone());
-        let theirs = move |name: &Name, said: &Arc<Said>| name.0 == owner && said.user.as_ref() == Some(&user);
+    /// Forgets here what was said for a user; the store erases its own.
+    pub fn erase(&self, whose: Whose) {
+        let theirs = move |(owner, _): &Name, said: &Arc<Said>| {
+            said.user.as_ref().is_some_and(|user| Whose::new(owner, user) == whose)
+        };
         self.held.invalidate_entries_if(theirs).expect("closures are supported by how it was built");
     }
 

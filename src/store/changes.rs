@@ -3,7 +3,7 @@
 use sqlx::{Any, Transaction};
 
 use super::profile::ProfileRow;
-use super::{Draft, Pair, Profile, Store, StoreError, UserId, now_ms, pairs, profiles};
+use super::{Draft, Notice, Pair, Profile, Store, StoreError, UserId, Whose, now_ms, pairs, profiles};
 
 /// How often a change is decided anew because somebody else was faster.
 const ATTEMPTS: usize = 16;
@@ -76,6 +76,7 @@ impl Store {
                     if let Some(pair) = change.pair {
                         pairs::keep(&mut tx, (change.owner, change.user), pair).await?;
                     }
+                    self.tell_on(&mut *tx, Notice::Changed(Whose::new(change.owner, change.user))).await?;
                     tx.commit().await.map_err(StoreError::from)?;
                     return Ok(Changed { outcome, replayed: false });
                 }

@@ -14,6 +14,9 @@ pub enum StoreError {
     /// It took longer than `[store] timeout_ms`.
     #[error("the store did not answer in time")]
     Late,
+    /// What replicas tell each other is not heard any more.
+    #[error("the connection that listens was lost")]
+    Deaf,
     /// The tables could not be brought to this version's form.
     #[error("the store's tables cannot be used: {0}")]
     Migration(#[from] MigrateError),

@@ -5,7 +5,7 @@ use std::fmt;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row};
 
-use super::{Store, StoreError, now_ms};
+use super::{Notice, Store, StoreError, now_ms};
 
 /// One stored key.
 #[derive(Clone, PartialEq, Eq)]
@@ -106,6 +106,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
             sqlx::query("UPDATE keys_revision SET value = value + 1").execute(&mut *tx).await?;
+            self.tell_on(&mut *tx, Notice::Keys).await?;
             Ok(tx.commit().await?)
         })
         .await
@@ -130,6 +131,7 @@ impl Store {
             let revoke = sqlx::query("UPDATE keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL");
             let revoked = revoke.bind(now_ms()).bind(id).execute(&mut *tx).await?.rows_affected() == 1;
             sqlx::query("UPDATE keys_revision SET value = value + 1").execute(&mut *tx).await?;
+            self.tell_on(&mut *tx, Notice::Keys).await?;
             tx.commit().await?;
             Ok(revoked)
         })

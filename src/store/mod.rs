@@ -9,6 +9,7 @@ mod changes;
 mod error;
 mod keys;
 mod migrations;
+mod notices;
 mod pairs;
 mod postgres;
 mod profile;
@@ -27,6 +28,7 @@ pub use answers::{KeptAnswer, Words};
 pub use changes::{Change, Changed, Edit, Outcome};
 pub use error::StoreError;
 pub use keys::{KeyRecord, NewKey};
+pub use notices::{Notice, Notices, Whose};
 pub use pairs::{KeptPair, Pair};
 pub use profile::{Draft, Profile, UserId};
 pub use profiles::{Erased, Page};
@@ -41,6 +43,8 @@ pub struct Store {
     /// In SQLite one connection: writers wait here in a fair queue instead of spinning on the file's lock.
     writes: AnyPool,
     kind: Kind,
+    /// Where replicas tell each other what they change.
+    place: Option<notices::Place>,
     /// No answer takes longer.
     patience: Duration,
 }

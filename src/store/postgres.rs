@@ -3,13 +3,15 @@
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
+use super::notices::Place;
 use super::{Kind, Store, StoreError, migrations};
 use crate::config;
 
 pub(super) async fn open(url: &str, config: &config::Store) -> Result<Store, StoreError> {
     // The parser's message may quote the URL, and with it a password.
-    let options: AnyConnectOptions =
-        url.parse().map_err(|_| StoreError::Url("write postgres://USER:PASSWORD@HOST/DATABASE".into()))?;
+    let wrong = |_| StoreError::Url("write postgres://USER:PASSWORD@HOST/DATABASE".into());
+    let options: AnyConnectOptions = url.parse().map_err(wrong)?;
+    let listening = url.parse().map_err(wrong)?;
     let mut connection =
         tokio::time::timeout(config.timeout, options.connect()).await.map_err(|_| StoreError::Late)??;
     migrations::run(Kind::Postgres, &mut connection).await?;
@@ -28,5 +30,5 @@ pub(super) async fn open(url: &str, config: &config::Store) -> Result<Store, Sto
             })
         })
         .connect_lazy_with(options);
-    Ok(Store { reads: pool.clone(), writes: pool, kind: Kind::Postgres, patience })
+    Ok(Store { reads: pool.clone(), writes: pool, kind: Kind::Postgres, place: Some(Place::new(listening)), patience })
 }

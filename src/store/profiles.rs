@@ -3,7 +3,7 @@
 use sqlx::{Any, Executor, Transaction};
 
 use super::profile::ProfileRow;
-use super::{Draft, Edit, Outcome, Profile, Store, StoreError, UserId, now_ms};
+use super::{Draft, Edit, Notice, Outcome, Profile, Store, StoreError, UserId, Whose, now_ms};
 
 /// One page of a list.
 #[derive(Debug)]
@@ -74,6 +74,7 @@ impl Store {
                 let query = sqlx::query(statement).bind(owner).bind(user.as_str());
                 *count = query.execute(&mut *tx).await?.rows_affected();
             }
+            self.tell_on(&mut *tx, Notice::Erased(Whose::new(owner, user))).await?;
             tx.commit().await?;
             let [profiles, changes, pairs, answers, reviews] = counts;
             Ok(Erased { profiles, changes, pairs, answers, reviews })

@@ -45,7 +45,7 @@ pub(super) async fn open(url: &str, config: &config::Store) -> Result<Store, Sto
             .connect_lazy_with(options.clone())
     };
     let reads = pool(config.max_connections, "PRAGMA query_only = ON");
-    Ok(Store { reads, writes: pool(1, ""), kind: Kind::Sqlite, patience })
+    Ok(Store { reads, writes: pool(1, ""), kind: Kind::Sqlite, place: None, patience })
 }
 
 /// By its absolute path: of a relative one, the first folder would be read as the name of a host.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod replicas;
 mod server;
 #[path = "../store/suite.rs"]
 mod suite;

@@ -6,7 +6,7 @@ use axum::extract::State;
 use crate::app::App;
 use crate::extract::Target;
 use crate::problem::ApiError;
-use crate::store::Erased;
+use crate::store::{Erased, Whose};
 use crate::wire::problem::Problem;
 use crate::wire::profile::UserErased;
 
@@ -30,7 +30,7 @@ pub(in crate::routes) async fn erase_user(
     target: Target,
 ) -> Result<Json<UserErased>, ApiError> {
     let erased = target.profiles.erase(&target.owner, &target.user).await?;
-    app.recent.erase(&target.owner, &target.user);
+    app.recent.erase(Whose::new(&target.owner, &target.user));
     let Erased { profiles, changes, pairs, answers, reviews } = erased;
     Ok(Json(UserErased { profiles, changes, pairs, answers, reviews }))
 }
