@@ -53,7 +53,7 @@ impl App {
         let metrics = Arc::<Metrics>::default();
         Self {
             engine,
-            rollout: Arc::new(Rollout::new(config.rollout.clone(), metrics.clone())),
+            rollout: Arc::new(Rollout::new(config.rollout.clone(), metrics.clone(), store.clone())),
             metrics,
             auth: Arc::new(auth),
             profiles: profiles.map(Arc::new),

@@ -32,6 +32,7 @@ pub async fn keep(app: App, store: Store) -> Infallible {
         never = keys => never,
         never = old => never,
         never = replicas::follow(&app, &store) => never,
+        never = app.rollout.keep_on() => never,
     }
 }
 

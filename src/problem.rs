@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::startup::PoolFailure;
 use crate::store::StoreError;
 
 /// One refused or failed request.
@@ -152,6 +153,13 @@ impl ApiError {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+impl From<PoolFailure> for ApiError {
+    fn from(PoolFailure { problems }: PoolFailure) -> Self {
+        let detail = "the pool was refused and the old revision stays";
+        Self { problems, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "pool_refused", detail) }
     }
 }
 

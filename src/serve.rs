@@ -79,6 +79,11 @@ async fn close_store(app: &App) {
     let Some(store) = &app.store else { return };
     let closing = async {
         app.recent.settle().await;
+        if !app.rollout.is_kept()
+            && let Err(error) = app.rollout.keep().await
+        {
+            tracing::error!(%error, "the roll-out is not stored as it ended: the next start may take it up");
+        }
         store.close().await;
     };
     if tokio::time::timeout(STOP, closing).await.is_err() {

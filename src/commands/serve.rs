@@ -9,7 +9,7 @@ use tureen_soup::Pool;
 use crate::app::App;
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::{pull, serve, signals, startup};
+use crate::{pull, rollout, serve, signals, startup};
 
 /// Blocking work that is still under way when the server left is not waited for longer than this.
 const STRAGGLERS: Duration = Duration::from_millis(300);
@@ -31,10 +31,13 @@ pub fn run(config: Config) -> Result<(), Failure> {
     let (base, pool) = startup::open(&config)?;
     let audit = startup::open_audit(&config)?;
     let engine = startup::start_engine(&config, base, pool)?;
+    let app = App::new(engine, config, store, auth, audit);
+    // Before the first request: whoever had the candidate gets it.
+    runtime.block_on(rollout::resume(&app)).map_err(Failure::config)?;
     let served = runtime.block_on(async {
         let shutdown = signals::shutdown()?;
-        announce(address, if tls.is_some() { "https" } else { "http" }, &engine.pool());
-        serve::serve(listener, App::new(engine, config, store, auth, audit), tls, shutdown).await
+        announce(address, if tls.is_some() { "https" } else { "http" }, &app.engine.pool());
+        serve::serve(listener, app, tls, shutdown).await
     });
     runtime.shutdown_timeout(STRAGGLERS);
     served.map_err(Failure::engine)

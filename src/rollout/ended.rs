@@ -1,9 +1,11 @@
 //! A roll-out that is over.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Arm, Count, Running, now};
 
 /// A roll-out that is over.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ended {
     /// The candidate's revision.
     pub revision: String,
@@ -18,7 +20,8 @@ pub struct Ended {
 }
 
 /// How a roll-out ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The candidate is the stable revision now.
     Promoted,

@@ -1,28 +1,36 @@
 //! Two revisions side by side: who gets the candidate, how it does, and its end.
 //!
 //! The engine serves any revision that a submission names, in one batch. A roll-out decides which one that is
-//! (`share.rs`), keeps the candidate ready, and ends when it is promoted, taken back, or fails too often (`outcomes.rs`).
+//! (`share.rs`), keeps the candidate ready, also over a restart (`kept.rs`), and ends when it is promoted, taken back, or fails
+//! too often (`outcomes.rs`).
 
 mod ended;
+mod kept;
+mod open;
 mod outcomes;
 mod running;
 mod shadow;
 mod share;
 mod watch;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tureen_engine::{Beside, Engine, EngineError};
+use tokio::sync::{Mutex, Notify};
+use tureen_engine::{Engine, EngineError};
 use tureen_soup::Pool;
 
 use crate::config;
 use crate::metrics::Metrics;
+use crate::store::Store;
 pub use ended::{Cause, Ended};
+pub use kept::resume;
+pub(crate) use open::{not_opened, open};
 pub use outcomes::{Count, Outcomes};
 pub use running::{Plan, Running};
 pub use shadow::Shadow;
-pub use share::{Share, Subject};
+pub use share::{Mark, Share, Subject};
 pub use watch::{Watch, is_fault};
 
 /// One of the two revisions.
@@ -38,7 +46,15 @@ pub enum Arm {
 pub struct Rollout {
     config: config::Rollout,
     metrics: Arc<Metrics>,
+    /// What outlives the process, if anything does.
+    store: Option<Store>,
     state: RwLock<State>,
+    /// Held by whoever stores what is running.
+    turn: Mutex<()>,
+    /// How often something changed that has to be stored, and how much of that is.
+    changes: AtomicU64,
+    kept: AtomicU64,
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -47,6 +63,13 @@ struct State {
     last: Option<Ended>,
     /// How often the operator took something back, or meant to.
     taken_back: u64,
+}
+
+impl State {
+    /// Whether the roll-out of these outcomes goes on.
+    fn is_running(&self, outcomes: &Arc<Outcomes>) -> bool {
+        self.running.as_ref().is_some_and(|now| Arc::ptr_eq(&now.outcomes, outcomes))
+    }
 }
 
 /// What a candidate was opened after: it does not begin when the operator took everything back meanwhile.
@@ -70,9 +93,18 @@ impl Route {
 }
 
 impl Rollout {
-    /// Serves the stable revision alone.
-    pub fn new(config: config::Rollout, metrics: Arc<Metrics>) -> Self {
-        Self { config, metrics, state: RwLock::default() }
+    /// Serves the stable revision alone. What begins is kept in `store`.
+    pub fn new(config: config::Rollout, metrics: Arc<Metrics>, store: Option<Store>) -> Self {
+        Self {
+            config,
+            metrics,
+            store,
+            state: RwLock::default(),
+            turn: Mutex::default(),
+            changes: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
     }
 
     /// The roll-out that is running.
@@ -116,25 +148,6 @@ impl Rollout {
         Since(self.read().taken_back)
     }
 
-    /// Begins with a candidate that nobody gets yet, which was opened `since`; `false` when it is not wanted any more.
-    pub fn begin(&self, beside: Beside, since: Since) -> bool {
-        let mut state = self.write();
-        let wanted = state.taken_back == since.0;
-        if wanted {
-            state.running = Some(Arc::new(Running::new(beside)));
-        }
-        wanted
-    }
-
-    /// Serves the candidate to others from now on; `false` when no roll-out is running any more.
-    pub fn change(&self, plan: Plan) -> bool {
-        let mut state = self.write();
-        let Some(running) = &state.running else { return false };
-        let changed = Arc::new(running.with(plan));
-        state.running = Some(changed);
-        true
-    }
-
     /// Makes the candidate the stable revision; `false` when no roll-out is running any more.
     ///
     /// # Errors
@@ -161,7 +174,7 @@ impl Rollout {
         let Some(reason) = outcomes.push(arm, failed, &self.config) else { return };
         let mut state = self.write();
         // It may have ended already, and another one may be running.
-        if state.running.as_ref().is_some_and(|now| Arc::ptr_eq(&now.outcomes, outcomes)) {
+        if state.is_running(outcomes) {
             self.end(&mut state, Cause::Errors, Some(reason));
         }
     }
@@ -177,6 +190,8 @@ impl Rollout {
             None => tracing::info!(revision, cause = cause.name(), "the roll-out ended"),
         }
         state.last = Some(ended);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.changed.notify_one();
         true
     }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tureen_engine::Beside;
 use tureen_soup::Pool;
 
-use super::{Outcomes, Share, now};
+use super::{Outcomes, Share};
 
 /// A roll-out as it is now. Requests keep the one that they began with.
 pub struct Running {
@@ -20,7 +21,7 @@ pub struct Running {
 }
 
 /// Who gets the candidate, and how.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The requests.
     pub share: Share,
@@ -28,12 +29,18 @@ pub struct Plan {
     pub shadow: bool,
 }
 
+impl Plan {
+    /// Nobody gets it.
+    pub fn nobody() -> Self {
+        Self { share: Share::Percent(0.0), shadow: false }
+    }
+}
+
 impl Running {
-    /// A candidate that nobody gets yet.
-    pub(super) fn new(beside: Beside) -> Self {
-        let plan = Plan { share: Share::Percent(0.0), shadow: false };
+    /// A candidate that began at `since`, of which nothing is known yet.
+    pub(super) fn new(beside: Beside, plan: Plan, since: u64) -> Self {
         let (beside, over) = (Arc::new(beside), CancellationToken::new());
-        Self { beside, plan, since: now(), outcomes: Arc::default(), over }
+        Self { beside, plan, since, outcomes: Arc::default(), over }
     }
 
     /// The same with another plan.

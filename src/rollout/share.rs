@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tureen_soup::Revision;
 
 use crate::auth::Caller;
@@ -11,12 +12,27 @@ use crate::order::Wish;
 use crate::store::UserId;
 
 /// Which requests the candidate serves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Share {
     /// So many of a hundred users, 0 to 100.
     Percent(f64),
     /// These users, whichever owner's they are.
-    Users(HashSet<UserId>),
+    Users(HashSet<Mark>),
+}
+
+/// A user who is named for a candidate, without the name: a hash of both. Who is named is stored, and a user who is erased is
+/// not to be found there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mark(String);
+
+impl Mark {
+    /// `user`, for the candidate with this revision.
+    pub fn new(revision: &str, user: &UserId) -> Self {
+        let length = (revision.len() as u64).to_le_bytes();
+        let hash = Sha256::new().chain_update(length).chain_update(revision).chain_update(user.as_str());
+        Self(hex::encode(&hash.finalize()[..16]))
+    }
 }
 
 /// For whom a request is.
@@ -70,7 +86,7 @@ impl Share {
     pub fn contains(&self, subject: &Subject<'_>, salt: &str, revision: &Revision) -> bool {
         match (self, subject.name) {
             (Self::Percent(percent), _) => subject.place(salt, revision) < percent / 100.0,
-            (Self::Users(users), Name::User(user)) => users.contains(user),
+            (Self::Users(users), Name::User(user)) => users.contains(&Mark::new(&revision.to_string(), user)),
             (Self::Users(_), _) => false,
         }
     }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::problem::ApiError;
-use crate::startup::{self, PoolFailure};
+use crate::startup;
 use crate::wire::problem::Problem;
 
 /// What a reload changed.
@@ -64,7 +64,7 @@ pub(super) async fn reload(State(app): State<App>) -> Result<Json<Reloaded>, Api
 }
 
 fn swap(app: &App) -> Result<Json<Reloaded>, ApiError> {
-    let pool = Arc::new(startup::open_pool(&app.config, app.engine.checkpoint()).map_err(refused)?);
+    let pool = Arc::new(startup::open_pool(&app.config, app.engine.checkpoint())?);
     let previous = app.engine.pool().revision().to_string();
     let revision = pool.revision().to_string();
     let policies = pool.policies().len();
@@ -73,9 +73,4 @@ fn swap(app: &App) -> Result<Json<Reloaded>, ApiError> {
         ApiError::busy("reload_refused", detail, app.config.limits.retry_after_s)
     })?;
     Ok(Json(Reloaded { changed: revision != previous, revision, previous, policies }))
-}
-
-pub(super) fn refused(failure: PoolFailure) -> ApiError {
-    let detail = "the pool was refused and the old revision stays";
-    ApiError { problems: failure.problems, ..ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "pool_refused", detail) }
 }

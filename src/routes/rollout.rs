@@ -1,17 +1,14 @@
 //! `/admin/rollout`
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use tureen_engine::{Beside, EngineError};
 
-use super::reload::refused;
 use crate::app::App;
 use crate::extract::Valid;
 use crate::problem::ApiError;
-use crate::startup;
+use crate::rollout::{Plan, not_opened, open};
+use crate::store::StoreError;
 use crate::wire::problem::Problem;
 use crate::wire::rollout::{RolloutOrder, RolloutRequest, RolloutView};
 
@@ -66,12 +63,17 @@ pub(super) async fn post_rollout(
     delete,
     path = "/admin/rollout",
     tag = "operate",
-    responses((status = 200, description = "What is served now", body = RolloutView))
+    responses(
+        (status = 200, description = "What is served now", body = RolloutView),
+        (status = 503, description = "It is taken back, and the store does not answer: a restart now would take it up", body = Problem,
+            content_type = "application/problem+json"),
+    )
 )]
-pub(super) async fn delete_rollout(State(app): State<App>) -> Json<RolloutView> {
+pub(super) async fn delete_rollout(State(app): State<App>) -> Result<Json<RolloutView>, ApiError> {
     // Not one at a time: this must not wait for a candidate that is being read.
     app.rollout.take_back();
-    view(&app)
+    keep(&app).await?;
+    Ok(view(&app))
 }
 
 fn view(app: &App) -> Json<RolloutView> {
@@ -82,6 +84,7 @@ fn view(app: &App) -> Json<RolloutView> {
 async fn follow(app: &App, RolloutOrder { revision, plan }: RolloutOrder) -> Result<(), ApiError> {
     let conflict = |code, detail: String| ApiError::new(StatusCode::CONFLICT, code, detail);
     let ended = || conflict("rollout_ended", "the roll-out has just ended; GET /admin/rollout tells how".into());
+    let stays = |e| not_kept(&e, "the roll-out stays as it is");
     match app.rollout.running().map(|running| running.pool().revision().to_string()) {
         Some(running) if running != revision => {
             let detail = format!("{running} is being rolled out: promote it or take it back first");
@@ -96,40 +99,31 @@ async fn follow(app: &App, RolloutOrder { revision, plan }: RolloutOrder) -> Res
             let (worker, since) = (app.clone(), app.rollout.since());
             let opened = tokio::task::spawn_blocking(move || open(&worker, &revision)).await;
             let beside = opened.unwrap_or_else(|_| Err(ApiError::of_status(StatusCode::INTERNAL_SERVER_ERROR)))?;
-            tracing::info!(revision = %beside.pool().revision(), "a roll-out begins");
-            if !app.rollout.begin(beside, since) {
+            let revision = beside.pool().revision().to_string();
+            let first = plan.clone().unwrap_or_else(Plan::nobody);
+            if !app.rollout.begin(beside, since, first).await.map_err(stays)? {
                 return Err(ended());
+            }
+            tracing::info!(revision, "a roll-out begins");
+            if plan.is_some() {
+                return Ok(());
             }
         }
     }
-    let done = match plan {
-        Some(plan) => app.rollout.change(plan),
-        None => app.rollout.promote(&app.engine).map_err(|e| not_opened(app, &e))?,
+    let Some(plan) = plan else {
+        let promoted = app.rollout.promote(&app.engine).map_err(|e| not_opened(app, &e))?;
+        return if promoted { keep(app).await } else { Err(ended()) };
     };
-    if done { Ok(()) } else { Err(ended()) }
+    if app.rollout.change(plan).await.map_err(stays)? { Ok(()) } else { Err(ended()) }
 }
 
-/// The candidate, ready beside the stable revision.
-fn open(app: &App, revision: &str) -> Result<Beside, ApiError> {
-    if app.config.pool.candidate_dir.is_none() && app.config.pool.dir.is_none() {
-        let detail = "there is no folder to read: [pool] dir and candidate_dir are empty";
-        return Err(ApiError::new(StatusCode::CONFLICT, "no_pool", detail));
-    }
-    let pool = startup::open_candidate(&app.config, app.engine.checkpoint()).map_err(refused)?;
-    let found = pool.revision().to_string();
-    if found != revision {
-        let detail = format!("the folder holds revision {found}");
-        return Err(ApiError::new(StatusCode::CONFLICT, "other_revision", detail).at("revision"));
-    }
-    app.engine.open_beside(Arc::new(pool)).map_err(|e| not_opened(app, &e))
+/// Stores what has ended already.
+async fn keep(app: &App) -> Result<(), ApiError> {
+    let done =
+        "it is done on this server, and will be stored as soon as that is possible; a restart before takes it back";
+    app.rollout.keep().await.map_err(|e| not_kept(&e, done))
 }
 
-fn not_opened(app: &App, error: &EngineError) -> ApiError {
-    match error {
-        EngineError::NoRoom { .. } => {
-            ApiError::busy("out_of_memory", error.to_string(), app.config.limits.retry_after_s)
-        }
-        EngineError::TooLarge { .. } => ApiError::invalid("out_of_memory", "revision", error.to_string()),
-        other => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "pool_refused", other.to_string()),
-    }
+fn not_kept(error: &StoreError, what: &str) -> ApiError {
+    ApiError::busy("store_unavailable", format!("the store, which keeps roll-outs over a restart: {error}; {what}"), 1)
 }

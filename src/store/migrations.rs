@@ -5,21 +5,23 @@ use sqlx::{AnyConnection, SqlSafeStr};
 
 use super::{Kind, StoreError};
 
-const SQLITE: [&str; 6] = [
+const SQLITE: [&str; 7] = [
     include_str!("migrations/1_sqlite.sql"),
     include_str!("migrations/2_sqlite.sql"),
     include_str!("migrations/3_sqlite.sql"),
     include_str!("migrations/4_sqlite.sql"),
     include_str!("migrations/5_sqlite.sql"),
     include_str!("migrations/6_sqlite.sql"),
+    include_str!("migrations/7_sqlite.sql"),
 ];
-const POSTGRES: [&str; 6] = [
+const POSTGRES: [&str; 7] = [
     include_str!("migrations/1_postgres.sql"),
     include_str!("migrations/2_postgres.sql"),
     include_str!("migrations/3_postgres.sql"),
     include_str!("migrations/4_postgres.sql"),
     include_str!("migrations/5_postgres.sql"),
     include_str!("migrations/6_postgres.sql"),
+    include_str!("migrations/7_postgres.sql"),
 ];
 
 /// Runs what is missing, each file in a transaction. Refuses a database that a newer version wrote.

@@ -16,6 +16,7 @@ mod profile;
 mod profiles;
 mod review;
 mod reviews;
+mod rollout;
 mod sqlite;
 mod turns;
 
@@ -33,6 +34,7 @@ pub use pairs::{KeptPair, Pair};
 pub use profile::{Draft, Profile, UserId};
 pub use profiles::{Erased, Page};
 pub use review::{Decided, Held, NewReview, Review, Status};
+pub use rollout::KeptRollout;
 
 use crate::config;
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::config::Limits;
 use crate::extract::{Validate, invalid_user};
 use crate::problem::ApiError;
-use crate::rollout::{Arm, Count, Ended, Plan, Rollout, Running, Share};
+use crate::rollout::{Arm, Count, Ended, Mark, Plan, Rollout, Running, Share};
 use crate::store::UserId;
 
 /// Most users that can be named.
@@ -57,7 +57,7 @@ impl Validate for RolloutRequest {
             (Some(_), None, false) => {
                 return Err(ApiError::invalid("invalid_field", "percent", "percent is a number from 0 to 100"));
             }
-            (None, Some(users), false) => Some(self::users(&users)?),
+            (None, Some(users), false) => Some(self::users(&revision, &users)?),
             _ => {
                 let detail = "send one of percent, users and promote: true";
                 return Err(ApiError::invalid("invalid_field", "percent", detail));
@@ -67,12 +67,13 @@ impl Validate for RolloutRequest {
     }
 }
 
-fn users(names: &[String]) -> Result<Share, ApiError> {
+fn users(revision: &str, names: &[String]) -> Result<Share, ApiError> {
     if names.is_empty() || names.len() > MAX_USERS {
         return Err(ApiError::invalid("invalid_field", "users", format!("name 1 to {MAX_USERS} users")));
     }
     let user = |(index, name): (usize, &String)| {
-        UserId::new(name).ok_or_else(|| invalid_user().at(&format!("users[{index}]")))
+        let user = UserId::new(name).ok_or_else(|| invalid_user().at(&format!("users[{index}]")))?;
+        Ok(Mark::new(revision, &user))
     };
     names.iter().enumerate().map(user).collect::<Result<_, _>>().map(Share::Users)
 }

@@ -12,7 +12,7 @@ use tureen::app::App;
 use tureen::auth::Key;
 use tureen::config::Config;
 use tureen::store::{NewKey, Store};
-use tureen::{serve, startup};
+use tureen::{rollout, serve, startup};
 
 /// Nothing in these tests takes longer, on any machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -90,6 +90,7 @@ impl Server {
         let audit = startup::open_audit(&config).unwrap();
         let tls = startup::open_tls(&config).unwrap();
         let app = App::new(engine, config, store, auth, audit);
+        rollout::resume(&app).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -1,6 +1,7 @@
 //! Two revisions side by side: who gets which, and how it ends.
 
 mod refused;
+mod restart;
 mod rollback;
 mod shadow;
 mod share;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use tureen::auth::Key;
 use tureen::store::{
-    Change, Changed, Decided, Draft, Edit, Held, NewKey, NewReview, Outcome, Pair, Profile, Status, Store, StoreError,
-    UserId, Words,
+    Change, Changed, Decided, Draft, Edit, Held, KeptRollout, NewKey, NewReview, Outcome, Pair, Profile, Status, Store,
+    StoreError, UserId, Words,
 };
 use tureen_engine::Message;
 use tureen_soup::MergeOptions;
@@ -25,6 +25,7 @@ pub(crate) async fn all(store: &Store) {
     answers_are_kept_by_request_and_forgotten(store).await;
     keys_are_listed_and_revoked(store).await;
     what_is_held_is_decided_once(store).await;
+    a_rollout_is_kept(store).await;
 }
 
 pub(crate) fn user(name: &str) -> UserId {
@@ -327,4 +328,16 @@ async fn what_is_held_is_decided_once(store: &Store) {
     assert!(store.review("held", &first.id).await.unwrap().is_none());
     assert_eq!(store.forget_reviews(60_000).await.unwrap(), 0);
     assert_eq!(store.forget_reviews(-60_000).await.unwrap(), 2);
+}
+
+async fn a_rollout_is_kept(store: &Store) {
+    let kept = |running: Option<&str>, last: Option<&str>| KeptRollout {
+        running: running.map(str::to_owned),
+        last: last.map(str::to_owned),
+    };
+    for each in [kept(None, None), kept(Some("{}"), None), kept(Some("{\"a\": 1}"), Some("{}")), kept(None, Some("{}"))]
+    {
+        store.keep_rollout(each.clone()).await.unwrap();
+        assert_eq!(store.rollout().await.unwrap(), each);
+    }
 }

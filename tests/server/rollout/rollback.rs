@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 use picollama::{Base, PolicySpec, write_pool};
 use serde_json::{Value, json};
-use tureen::rollout::{Arm, Outcomes};
+use tureen::rollout::{Arm, Outcomes, Plan};
 use tureen::{config, startup};
 
 use super::{F32, broken, know, leased, names, of, on, other_seed, roll_out, state, take_back, with};
@@ -131,7 +131,7 @@ async fn a_candidate_that_is_taken_back_while_it_is_opened_does_not_begin() {
     assert_eq!(pool.revision().to_string(), revision);
     let beside = app.engine.open_beside(pool.into()).unwrap();
     take_back(&server).await;
-    assert!(!app.rollout.begin(beside, since));
+    assert!(!app.rollout.begin(beside, since, Plan::nobody()).await.unwrap());
     assert_eq!(state(&server).await["candidate"], Value::Null);
     assert_eq!(leased(&server).await, 0.0);
 }

@@ -20,11 +20,14 @@ async fn a_share_of_the_users_gets_the_candidate_and_keeps_it() {
     // Five standard deviations of a binomial: 100 ± 5 · sqrt(1000 · 0.1 · 0.9).
     assert!((53..=147).contains(&chosen.len()), "{} of 1000", chosen.len());
 
-    // The same after a restart, where nothing is rolled out before it is said again.
+    // Without the store it began on, another server begins with the stable revision, and chooses the same users when told.
     server.begin_shutdown();
-    let (server, again) = on(server.stopped_leaving().await, &[]).await;
+    let fixture = server.stopped_leaving().await;
+    std::fs::remove_file(fixture.store()).unwrap();
+    let (server, again) = on(fixture, &[]).await;
     assert_eq!(again, revision);
     let some = &users[..100];
+    know(&server, &users[..300]).await;
     assert!(served_by(&server, some, &revision).await.is_empty());
     roll_out(&server, json!({"revision": revision, "percent": 10})).await;
     let expected: BTreeSet<_> = some.iter().filter(|user| chosen.contains(*user)).cloned().collect();
