@@ -15,7 +15,7 @@ use crate::store::{KeptPair, Pair, Store};
 /// Pairs that are read at a time: each read has to end in the store's time.
 const PAGE: u32 = 100;
 
-/// Writes the pairs that feedback left.
+/// Writes the pairs that feedback left, as far as they may still be kept: servers remove older ones now and then.
 ///
 /// # Errors
 /// 64 when the file cannot be written, 78 when the store cannot be used.
@@ -24,13 +24,14 @@ pub fn run(config: &Config, command: Feedback) -> Result<(), Failure> {
     super::block_on(async {
         let store = Store::open(&config.store).await.map_err(Failure::config)?;
         let store = store.ok_or_else(|| Failure::Config("[store] url is empty: no feedback is kept".into()))?;
+        let age_ms = i64::try_from(config.learning.pairs.as_millis()).unwrap_or(i64::MAX);
         let written = match &out {
-            None => export(&store, &owner, io::stdout().lock()).await?,
-            Some(file) => export(&store, &owner, create(file)?).await?,
+            None => export((&store, &owner, age_ms), io::stdout().lock()).await?,
+            Some(file) => export((&store, &owner, age_ms), create(file)?).await?,
         };
         store.close().await;
         if written == 0 && !config.learning.keeps_pairs() {
-            eprintln!("[learning] pairs_days is 0: feedback leaves no pairs");
+            eprintln!("[learning] pairs_days is 0: no pairs are kept");
         }
         eprintln!("{written} pairs");
         Ok(())
@@ -43,11 +44,11 @@ fn create(file: &Path) -> Result<impl Write, Failure> {
     created.map_err(|e| Failure::Usage(format!("{} cannot be written: {e}", file.display())))
 }
 
-async fn export(store: &Store, owner: &str, to: impl Write) -> Result<u64, Failure> {
+async fn export((store, owner, age_ms): (&Store, &str, i64), to: impl Write) -> Result<u64, Failure> {
     let unwritable = |e: io::Error| Failure::Usage(format!("the pairs cannot be written: {e}"));
     let (mut to, mut written, mut after) = (BufWriter::new(to), 0, None);
     loop {
-        let page = store.pairs(owner, after.as_deref(), PAGE).await.map_err(Failure::config)?;
+        let page = store.pairs(owner, after.as_deref(), age_ms, PAGE).await.map_err(Failure::config)?;
         let Some(KeptPair { id, .. }) = page.last() else { break };
         after = Some(id.clone());
         for KeptPair { pair, .. } in &page {

@@ -46,15 +46,24 @@ impl Store {
         self.within(async { read(query.fetch_all(&self.reads).await?) }).await
     }
 
-    /// At most `limit` pairs of all users of `owner` behind the one named `after`, or from the oldest.
+    /// At most `limit` pairs of all users of `owner` behind the one named `after`, or from the oldest; none that was left
+    /// before `age_ms` milliseconds ago, although it may still be stored.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn pairs(&self, owner: &str, after: Option<&str>, limit: u32) -> Result<Vec<KeptPair>, StoreError> {
+    pub async fn pairs(
+        &self,
+        owner: &str,
+        after: Option<&str>,
+        age_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<KeptPair>, StoreError> {
         let query = sqlx::query_as(
-            "SELECT id, prompt, chosen, rejected, created_at FROM pairs WHERE owner = $1 AND id > $2 ORDER BY id LIMIT $3",
+            "SELECT id, prompt, chosen, rejected, created_at FROM pairs \
+             WHERE owner = $1 AND id > $2 AND created_at >= $3 ORDER BY id LIMIT $4",
         );
-        let query = query.bind(owner.to_owned()).bind(after.unwrap_or("").to_owned()).bind(i64::from(limit));
+        let query = query.bind(owner.to_owned()).bind(after.unwrap_or("").to_owned());
+        let query = query.bind(now_ms().saturating_sub(age_ms)).bind(i64::from(limit));
         self.within(async { read(query.fetch_all(&self.reads).await?) }).await
     }
 

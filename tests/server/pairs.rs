@@ -4,12 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 use tureen_trainer::pairs::{self, Pair};
 
 use crate::common::{Server, problem, short};
 use crate::process::run;
 
 const KEPT: (&str, &str) = ("LEARNING__PAIRS_DAYS", "30");
+const NONE: (&str, &str) = ("LEARNING__PAIRS_DAYS", "0");
 
 async fn teach(server: &Server, user: &str, body: &Value) -> Value {
     let response = server.post(&format!("/users/{user}/feedback"), body).await;
@@ -29,7 +31,11 @@ fn turns(turns: &[(&str, &str)]) -> Vec<tureen_engine::Message> {
 }
 
 fn export(server: &Server, arguments: &[&str]) -> (i32, String, String) {
-    run(&server.fixture.variables(&[]), &[&["feedback", "export"], arguments].concat())
+    export_with(server, KEPT, arguments)
+}
+
+fn export_with(server: &Server, setting: (&str, &str), arguments: &[&str]) -> (i32, String, String) {
+    run(&server.fixture.variables(&[setting]), &[&["feedback", "export"], arguments].concat())
 }
 
 /// Whether any file of the store holds `text`.
@@ -140,7 +146,7 @@ async fn no_text_is_kept_unless_it_is_wanted() {
         json!({"inputs": "canary-prompt", "chosen": {"text": "canary-good"}, "rejected": {"text": "canary-bad"}});
     teach(&server, "u", &texts).await;
     assert!(!on_disk(&server, "canary"));
-    let (code, stdout, stderr) = export(&server, &[]);
+    let (code, stdout, stderr) = export_with(&server, NONE, &[]);
     assert_eq!((code, stdout.as_str()), (0, ""));
     assert!(stderr.contains("pairs_days"), "{stderr}");
     let told: Value = server.get("/users/u/export").await.json().await.unwrap();
@@ -154,4 +160,22 @@ async fn no_text_is_kept_unless_it_is_wanted() {
     let fixture = kept.stopped_leaving().await;
     let server = Server::on(fixture, &[]).await;
     server.until(async || export(&server, &[]).1.is_empty()).await;
+}
+
+#[tokio::test]
+async fn what_is_older_than_it_may_be_kept_is_not_handed_out() {
+    let server = Server::with(&[KEPT]).await;
+    for good in ["older", "newer"] {
+        let texts = json!({"inputs": "hello", "chosen": {"text": good}, "rejected": {"text": "bad"}});
+        teach(&server, "u", &texts).await;
+    }
+    // The server that removes it looks every ten minutes; until then it is there.
+    let mut store = sqlx::SqliteConnection::connect(server.fixture.store().to_str().unwrap()).await.unwrap();
+    let age = sqlx::query("UPDATE pairs SET created_at = created_at - $1 WHERE chosen = 'older'");
+    let aged = age.bind(30 * 24 * 3_600_000_i64 + 1).execute(&mut store).await.unwrap();
+    assert_eq!(aged.rows_affected(), 1);
+    let exported = |days| export_with(&server, ("LEARNING__PAIRS_DAYS", days), &[]).1;
+    let kept = exported("30");
+    assert!(kept.contains("newer") && !kept.contains("older"), "{kept}");
+    assert_eq!((exported("31").lines().count(), exported("0").lines().count()), (2, 0));
 }

@@ -219,13 +219,14 @@ async fn pairs_are_left_once_bounded_and_forgotten(store: &Store) {
     assert!(kept == all, "the oldest made way");
     let (mut after, mut seen) = (None, Vec::new());
     loop {
-        let page = store.pairs("pairs", after.as_deref(), 300).await.unwrap();
+        let page = store.pairs("pairs", after.as_deref(), 1_000_000, 300).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.id.clone());
         seen.extend(page.into_iter().map(|kept| kept.pair));
     }
     assert!(seen == [vec![pair(1)], all].concat(), "all of an owner's, in the order they came");
-    assert!(store.pairs("pairs-2", None, 10).await.unwrap().is_empty());
+    assert!(store.pairs("pairs-2", None, 1_000_000, 10).await.unwrap().is_empty());
+    assert!(store.pairs("pairs", None, -1000, 10).await.unwrap().is_empty(), "what is too old is not handed out");
     assert_eq!(store.erase("pairs", &user("u")).await.unwrap().pairs, 1000);
     assert_eq!(store.forget_pairs(1_000_000).await.unwrap(), 0, "what is young is not forgotten");
     assert_eq!(store.forget_pairs(-1000).await.unwrap(), 1);
