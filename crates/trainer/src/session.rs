@@ -155,38 +155,17 @@ impl Session {
         Ok(session)
     }
 
-    /// Samples the base's continuations of the openings, and imitates the best of them.
+    /// Teaches the policy to begin with the openings. What follows them is left to the base: an imitated whole answer would
+    /// spend the KL on its content.
     fn begin_warm(&self, warm: &WarmStart) -> Result<(), TrainError> {
-        let (ppo, longest) = (&self.config.ppo, self.config.generation.output_max_length);
-        let openings = warm.tokens(&self.checkpoint, longest)?;
-        let base = self.generator.base()?;
-        // Draws of steps begin at 1.
-        let row = |(row, index): (usize, usize)| {
-            let (prompt, opening) = (self.prompts[index].clone(), &openings[row % openings.len()]);
-            let sampling = Sampling::plain(longest - opening.len(), answer_seed(&[ppo.seed, 0, row as u64]));
-            let asked = [prompt.tokens.as_slice(), opening].concat();
-            let response = Response { tokens: opening.clone(), log_probs: Vec::new(), ended: false };
-            let answered = Answered { asked: prompt.tokens.clone(), prompt, active: Vec::new(), response };
-            (Order { prompt: asked, soup: base.clone(), sampling }, answered)
-        };
-        let rows = batch(1, warm.answers, self.prompts.len(), ppo.seed).into_iter().enumerate().map(row);
-        let (orders, mut answered): (Vec<_>, Vec<_>) = rows.unzip();
-        for (answered, continued) in answered.iter_mut().zip(self.generator.answer(&orders)?) {
-            answered.response.tokens.extend(continued.tokens);
-            answered.response.ended = continued.ended;
-        }
-        let mut samples = self.judged(answered)?;
-        samples.sort_by(|a, b| b.scored.score.total_cmp(&a.scored.score));
-        samples.truncate(warm.kept);
-        let examples: Vec<Example> = samples.into_iter().map(|sample| (sample.asked, sample.response.tokens)).collect();
+        let openings = warm.tokens(&self.checkpoint, self.config.generation.output_max_length)?;
+        let prompts = batch(1, warm.examples, self.prompts.len(), self.config.ppo.seed).into_iter();
+        let example =
+            |(row, index): (usize, usize)| (self.prompts[index].tokens.clone(), openings[row % openings.len()].clone());
+        let examples: Vec<Example> = prompts.enumerate().map(example).collect();
         imitate(&self.base, &self.adapter, &examples, &warm.training, |done, all, loss| {
             tracing::info!(done, all, loss, "imitating");
         })
-    }
-
-    fn judged(&self, answered: Vec<Answered>) -> Result<Vec<Sample>, TrainError> {
-        let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
-        Ok(judge(&self.base, &self.adapter.detached(), self.reward.as_ref(), decode, answered)?)
     }
 
     /// The configuration.
@@ -357,7 +336,8 @@ impl Session {
         for (answered, response) in answered.iter_mut().zip(self.generator.answer(&orders)?) {
             answered.response = response;
         }
-        self.judged(answered)
+        let decode = |tokens: &[u32]| self.checkpoint.tokenizer().decode(tokens);
+        Ok(judge(&self.base, &self.adapter.detached(), self.reward.as_ref(), decode, answered)?)
     }
 }
 

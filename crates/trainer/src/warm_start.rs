@@ -6,19 +6,16 @@ use tureen_engine::Checkpoint;
 use crate::error::TrainError;
 use crate::reward_model::TrainingOptions;
 
-/// Before PPO begins, the base goes on from openings that show the preference, and the policy imitates the whole answers that
-/// the reward likes best. Only the openings are foreign to the base, so the policy begins no further from it than they are.
+/// Before PPO begins, the policy learns to begin its answers with openings that show the preference. The base goes on from
+/// them, so the policy begins no further from it than the openings are.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WarmStart {
     /// First words of answers, taken in turn.
     pub openings: Vec<String>,
-    /// Answers that are sampled, to prompts of the run.
+    /// Prompts of the run that are answered so.
     #[serde(default = "ninety_six")]
-    pub answers: usize,
-    /// Answers that are imitated.
-    #[serde(default = "forty_eight")]
-    pub kept: usize,
+    pub examples: usize,
     /// How they are imitated.
     #[serde(default)]
     pub training: TrainingOptions,
@@ -28,21 +25,22 @@ fn ninety_six() -> usize {
     96
 }
 
-fn forty_eight() -> usize {
-    48
-}
-
 impl WarmStart {
     pub(crate) fn check(&self) -> Result<(), String> {
         let TrainingOptions { batch_size, num_train_epochs, learning_rate, .. } = self.training;
         if self.openings.is_empty() || self.openings.iter().any(|opening| opening.trim().is_empty()) {
             return Err("warm_start.openings must hold texts, at least one".into());
         }
-        if self.kept == 0 || self.answers < self.kept {
-            return Err("warm_start.kept must be at least 1, and at most warm_start.answers".into());
-        }
-        if batch_size == 0 || num_train_epochs == 0 || !learning_rate.is_finite() || learning_rate <= 0.0 {
-            return Err("warm_start.training: batch_size, num_train_epochs and learning_rate must be above 0".into());
+        if self.examples == 0
+            || batch_size == 0
+            || num_train_epochs == 0
+            || !learning_rate.is_finite()
+            || learning_rate <= 0.0
+        {
+            return Err(
+                "warm_start: examples, and training's batch_size, num_train_epochs and learning_rate, must be above 0"
+                    .into(),
+            );
         }
         Ok(())
     }

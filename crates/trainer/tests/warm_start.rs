@@ -1,4 +1,4 @@
-//! A run that imitates answers with given openings before PPO begins.
+//! A run that learns openings of answers before PPO begins.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,7 +34,7 @@ fn config(folder: &Path, more: &str) -> Result<Config, String> {
     Config::read(&folder.join("tiny.toml")).map_err(|error| error.to_string())
 }
 
-const WARM: &str = "warm_start = { openings = ['cat', 'you'], answers = 8, kept = 4, \
+const WARM: &str = "warm_start = { openings = ['cat', 'you'], examples = 8, \
                     training = { learning_rate = 0.01, num_train_epochs = 6 } }";
 
 /// Log-probability of the opening "cat" as an answer's first words, under the run's policy.
@@ -81,7 +81,7 @@ fn what_cannot_begin_is_named() {
     let refused = |more: &str| config(folder.path(), more).unwrap_err();
     assert!(refused("warm_start = { openings = [] }").contains("openings"));
     assert!(refused("warm_start = { openings = ['a', ' '] }").contains("openings"));
-    assert!(refused("warm_start = { openings = ['a'], answers = 3, kept = 4 }").contains("kept"));
+    assert!(refused("warm_start = { openings = ['a'], examples = 0 }").contains("examples"));
     assert!(refused(&WARM.replace("num_train_epochs = 6", "num_train_epochs = 0")).contains("num_train_epochs"));
     let long = format!("warm_start = {{ openings = ['{}'] }}", "cat ".repeat(40));
     let error = Session::open(config(folder.path(), &long).unwrap(), false).err().unwrap().to_string();

@@ -161,7 +161,7 @@ fn what_trained_a_policy_does_not_judge_it() {
 fn what_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (policies, more, words) in [
-        (vec!["elementary", "sassy"], "", "nothing is known of sassy"),
+        (vec!["elementary", "salty"], "", "nothing is known of salty"),
         (
             vec!["elementary"],
             "[judges.elementary.measure]\nmeasure = 'words'\nhigher = true\nmargin = -1.0\n",
