@@ -4,7 +4,7 @@ use super::Text;
 use super::friendly::saturating;
 use super::text::distinct;
 
-/// Words of somebody who is bold and knows it, lower case.
+/// Words of somebody who is bold and knows it, lower case; none that answers need for what they tell, such as "sugar".
 pub(super) const SASSY: &[&str] = &[
     "attitude",
     "babe",
@@ -25,18 +25,14 @@ pub(super) const SASSY: &[&str] = &[
     "hon",
     "honey",
     "glamorous",
-    "please",
     "queen",
     "sass",
     "sassy",
     "seriously",
     "shocker",
     "slay",
-    "star",
     "strut",
     "stunning",
-    "style",
-    "sugar",
     "sweetheart",
     "sweetie",
     "ugh",
