@@ -14,7 +14,6 @@ pub mod error;
 pub mod evaluation;
 pub mod generator;
 pub mod heldout;
-mod imitation;
 pub mod metrics;
 pub mod model;
 pub mod ops;
@@ -34,6 +33,5 @@ mod session;
 mod state;
 mod update;
 mod value;
-mod warm_start;
 
 pub use session::Session;

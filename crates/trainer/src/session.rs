@@ -14,7 +14,6 @@ use crate::clock::process_seconds;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::generator::{FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
-use crate::imitation::{Example, imitate};
 use crate::metrics::{MetricsLog, StepMetrics};
 use crate::model::{Base, LoraAdapter, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
@@ -25,7 +24,6 @@ use crate::rollout::{Answered, Sample, judge};
 use crate::state::{Progress, load, save};
 use crate::update::{Learner, Targets, Updates};
 use crate::value::ValueHead;
-use crate::warm_start::WarmStart;
 
 /// The checkpoint's name in the run's folder.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -147,25 +145,8 @@ impl Session {
             session.restore()?;
         } else if let Some(path) = session.config.run.start_from.clone() {
             session.take_over(&path)?;
-        } else if let Some(warm) = session.config.warm_start.clone() {
-            let used = process_seconds();
-            session.begin_warm(&warm)?;
-            session.cpu_seconds = process_seconds() - used;
         }
         Ok(session)
-    }
-
-    /// Teaches the policy to begin with the openings. What follows them is left to the base: an imitated whole answer would
-    /// spend the KL on its content.
-    fn begin_warm(&self, warm: &WarmStart) -> Result<(), TrainError> {
-        let openings = warm.tokens(&self.checkpoint, self.config.generation.output_max_length)?;
-        let prompts = batch(1, warm.examples, self.prompts.len(), self.config.ppo.seed).into_iter();
-        let example =
-            |(row, index): (usize, usize)| (self.prompts[index].tokens.clone(), openings[row % openings.len()].clone());
-        let examples: Vec<Example> = prompts.enumerate().map(example).collect();
-        imitate(&self.base, &self.adapter, &examples, &warm.training, |done, all, loss| {
-            tracing::info!(done, all, loss, "imitating");
-        })
     }
 
     /// The configuration.
@@ -206,7 +187,7 @@ impl Session {
         self.step
     }
 
-    /// Processor time of all steps done and of the warm start, in seconds.
+    /// Processor time of all steps done, in seconds.
     pub fn cpu_seconds(&self) -> f64 {
         self.cpu_seconds
     }
