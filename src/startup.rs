@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tureen_engine::{Checkpoint, Engine, EngineOptions};
+use tureen_engine::{Checkpoint, Engine, EngineError, EngineOptions};
 use tureen_soup::{Pool, PoolError, PoolOptions, Weights};
 
 use crate::audit::Audit;
@@ -83,11 +83,12 @@ impl From<&PoolError> for PoolFailure {
     }
 }
 
-/// Base and pool, checked; what `tureen check` stops at.
+/// Base and pool, checked, and a GPU that was asked for looked up; what `tureen check` stops at.
 ///
 /// # Errors
 /// Exit 78 with every problem.
 pub fn open(config: &Config) -> Result<(Arc<Checkpoint>, Arc<Pool>), Failure> {
+    config.engine.device.check().map_err(refused_device)?;
     let base = open_base(config)?;
     let hint = "Restore the pool as it was published, or set [pool] dir (\"\" serves the base alone).";
     let pool = open_pool(config, &base).map_err(|failure| failure.of(config.pool.dir.as_deref(), hint))?;
@@ -151,10 +152,14 @@ pub fn open_tls(config: &Config) -> Result<Option<Tls>, Failure> {
     config.server.tls.as_ref().map(Tls::open).transpose().map_err(Failure::config)
 }
 
+fn refused_device(error: impl std::fmt::Display) -> Failure {
+    Failure::Config(format!("[engine] device: {error}; \"auto\" and \"cpu\" do without"))
+}
+
 /// Starts the engine.
 ///
 /// # Errors
-/// Exit 70 when it cannot run on this machine.
+/// Exit 78 when the GPU that was asked for cannot be used, 70 when it cannot run on this machine.
 pub fn start_engine(config: &Config, base: Arc<Checkpoint>, pool: Arc<Pool>) -> Result<Engine, Failure> {
     let max_context = config.limits.max_context_tokens.min(base.config().max_position_embeddings);
     let options = EngineOptions {
@@ -168,7 +173,11 @@ pub fn start_engine(config: &Config, base: Arc<Checkpoint>, pool: Arc<Pool>) -> 
         max_context,
         promote_after: config.promote_after,
         precision: config.engine.precision,
+        device: config.engine.device,
         isa: config.engine.isa,
     };
-    Engine::start(base, pool, options).map_err(|e| Failure::Engine(format!("the engine does not start: {e}")))
+    Engine::start(base, pool, options).map_err(|e| match e {
+        EngineError::Device(_) | EngineError::DeviceMemory { .. } => refused_device(e),
+        e => Failure::Engine(format!("the engine does not start: {e}")),
+    })
 }

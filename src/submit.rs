@@ -177,6 +177,9 @@ fn submit_error(error: &SubmitError, retry_after_s: u64) -> ApiError {
         }
         SubmitError::PromptTooLong { .. } => ApiError::invalid("prompt_too_long", "inputs", error.to_string()),
         SubmitError::UnknownToken { .. } => ApiError::invalid("prompt_not_tokenised", "inputs", error.to_string()),
+        SubmitError::DeviceFailed(_) => {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "device_failed", error.to_string())
+        }
         SubmitError::ShuttingDown => ApiError::shutting_down(),
     }
 }

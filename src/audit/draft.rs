@@ -35,7 +35,7 @@ impl Begun<'_> {
             rules,
             path: path_name(path).to_owned(),
             parameters,
-            engine: EngineRecord::of(app.engine.isa(), app.config.engine.precision),
+            engine: EngineRecord::of(app.engine.isa(), app.engine.precision()),
             prompt_tokens,
             prompt_fingerprint: String::new(),
             answer: AnswerRecord::default(),

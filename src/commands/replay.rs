@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tureen_engine::{Event as EngineEvent, Isa, Message, PathChoice, Precision, Submission};
+use tureen_engine::{DeviceChoice, Event as EngineEvent, Isa, Message, PathChoice, Precision, Submission};
 use tureen_soup::{MergeOptions, Pool, Preference};
 
 use crate::audit::{EngineRecord, Event, GenerationRecord, Keys, Record, Scope, add_token, prompt_text};
@@ -107,7 +107,14 @@ fn again(
     let mut config = config.clone();
     let EngineRecord { isa, precision, version } = &record.engine;
     let missing = |what: &str| Failure::Engine(format!("the answer was computed with {what}, which is not here"));
-    config.engine.isa = Some(Isa::named(isa).ok_or_else(|| missing(isa))?);
+    match (&**isa, config.engine.device) {
+        ("cuda", DeviceChoice::Cuda(_)) => {}
+        ("cuda", _) => config.engine.device = DeviceChoice::Cuda(0),
+        _ => {
+            config.engine.isa = Some(Isa::named(isa).ok_or_else(|| missing(isa))?);
+            config.engine.device = DeviceChoice::Cpu;
+        }
+    }
     config.engine.precision = Precision::named(precision).ok_or_else(|| missing(precision))?;
     if version != env!("CARGO_PKG_VERSION") {
         eprintln!("version {version} answered: this one may compute other bits");

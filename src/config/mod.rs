@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tureen_engine::{Isa, Precision};
+use tureen_engine::{DeviceChoice, Isa, Precision};
 use tureen_soup::learn;
 use tureen_soup::rules::Rules;
 
@@ -198,6 +198,8 @@ pub struct Engine {
     pub precision: Precision,
     /// Instruction set of the kernels; `None` takes the widest.
     pub isa: Option<Isa>,
+    /// What computes.
+    pub device: DeviceChoice,
     /// Bytes for KV cache and materialised soups together.
     pub memory_budget: u64,
     /// Bytes of it that KV pages may keep for prompts to come; 0 keeps none.

@@ -70,6 +70,7 @@ pub(super) struct RawEngine {
     pub(super) threads: usize,
     pub(super) precision: String,
     pub(super) isa: String,
+    pub(super) device: String,
     pub(super) memory_budget: String,
     pub(super) prefix_cache: String,
     pub(super) max_batch_rows: usize,

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tureen_engine::{Isa, Precision};
+use tureen_engine::{DeviceChoice, Isa, Precision};
 use tureen_soup::learn;
 use tureen_soup::rules::{Rules, RulesText};
 
@@ -123,8 +123,17 @@ fn rollout(raw: RawRollout) -> Result<Rollout, ConfigError> {
 }
 
 fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {
-    let RawEngine { threads, precision, isa, memory_budget, prefix_cache, max_batch_rows, prefill_chunk, speculation } =
-        raw;
+    let RawEngine {
+        threads,
+        precision,
+        isa,
+        device,
+        memory_budget,
+        prefix_cache,
+        max_batch_rows,
+        prefill_chunk,
+        speculation,
+    } = raw;
     let known = || Precision::ALL.map(|p| format!("\"{p}\"")).join(", ");
     let precision = Precision::named(&precision)
         .ok_or_else(|| invalid("engine.precision", &precision, &format!("allowed are {}", known())))?;
@@ -135,10 +144,14 @@ fn engine(raw: RawEngine) -> Result<Engine, ConfigError> {
             invalid("engine.isa", name, &format!("this CPU has {}; \"auto\" takes the widest", here()))
         })?),
     };
+    let device = DeviceChoice::named(&device).ok_or_else(|| {
+        invalid("engine.device", &device, "allowed are \"auto\", \"cpu\" and \"cuda:0\", \"cuda:1\", ...")
+    })?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Engine {
         precision,
         isa,
+        device,
         threads: within("engine.threads", if threads == 0 { cores } else { threads }, 1, 1024)?,
         memory_budget: bytes("engine.memory_budget", &memory_budget)?,
         prefix_cache: if prefix_cache == "0" { 0 } else { bytes("engine.prefix_cache", &prefix_cache)? },

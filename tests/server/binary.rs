@@ -27,6 +27,7 @@ fn configuration_base_and_pool_are_78() {
     for (settings, hint) in [
         (&[("SERVER__PORT", "1")][..], "bind"),
         (&[("ENGINE__PRECISION", "f64")], "f32"),
+        (&[("ENGINE__DEVICE", "gpu")], "cuda:0"),
         (&[("BASE__PATH", "/no/such/base")], "tureen pull"),
         (&[("POOL__DIR", "/no/such/pool")], "[pool] dir"),
         (&[("LOG__FILTER", "a=b=c")], "RUST_LOG"),
@@ -49,6 +50,31 @@ fn configuration_base_and_pool_are_78() {
         assert_eq!(code, 78, "{stderr}");
         assert!(stderr.contains("[pool] dir"), "{stderr}");
     }
+}
+
+/// Whatever is missing: the feature, the driver, or a GPU of this number.
+#[test]
+fn a_gpu_that_is_not_there_is_refused_in_one_line() {
+    let fixture = Fixture::new();
+    for command in ["check", "serve"] {
+        let (code, _, stderr) = run(&fixture.variables(&[("ENGINE__DEVICE", "cuda:4095")]), &[command]);
+        assert_eq!(code, 78, "{stderr}");
+        assert!(stderr.starts_with("tureen: [engine] device: ") && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn without_a_gpu_auto_is_the_cpu_and_says_so_once() {
+    if std::path::Path::new("/dev/nvidiactl").exists() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let mut server = Running::start(&fixture.variables(&[("ENGINE__DEVICE", "auto"), ("LOG__FILTER", "info")]));
+    let log = server.read_log();
+    server.terminate();
+    assert_eq!(server.exit_code(), 0);
+    let log = log.join().unwrap();
+    assert_eq!(log.matches("no GPU is used: everything runs on the CPU").count(), 1, "{log}");
 }
 
 #[test]

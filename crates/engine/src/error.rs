@@ -18,6 +18,37 @@ pub enum EngineError {
     /// The operating system gave no thread.
     #[error("starting a thread: {0}")]
     Thread(String),
+    /// The GPU that was asked for is not there.
+    #[error(transparent)]
+    Device(#[from] tureen_cuda::DeviceError),
+    /// The GPU failed.
+    #[error("the GPU failed: {0}")]
+    DeviceFailed(String),
+    /// The GPU has too little memory left.
+    #[error(
+        "{device} has {free} of {memory} bytes free, {needed} are needed: weights {weights}, policies {policies}, KV cache \
+         {kv}, merged soups {soups}, buffers {buffers}; a smaller engine.memory_budget needs less"
+    )]
+    DeviceMemory {
+        /// Its name.
+        device: String,
+        /// Bytes of the base.
+        weights: u64,
+        /// Bytes of the stacked policies.
+        policies: u64,
+        /// Bytes of all pages of keys and values.
+        kv: u64,
+        /// Bytes that merged soups may take beside them.
+        soups: u64,
+        /// Bytes for merging and for the inside of a step.
+        buffers: u64,
+        /// All of it.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// All of them.
+        memory: u64,
+    },
     /// The pool belongs to another base.
     #[error("the pool was made for base {pool}, this engine serves {base}")]
     OtherBase {
@@ -83,6 +114,9 @@ pub enum SubmitError {
         /// How many there are.
         vocabulary: usize,
     },
+    /// The GPU failed.
+    #[error("the GPU failed: {0}")]
+    DeviceFailed(String),
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,
@@ -101,6 +135,9 @@ pub enum GenerationError {
     /// The step that computed this generation crashed.
     #[error("the engine failed in this step; other requests go on")]
     Panicked,
+    /// The GPU failed in the step that computed this generation.
+    #[error("the GPU failed: {0}")]
+    DeviceFailed(String),
     /// The soup could not be merged.
     #[error("merging the soup failed: {0}")]
     Merge(String),
@@ -113,6 +150,11 @@ pub enum GenerationError {
 }
 
 impl GenerationError {
+    /// A device failed. Errors of candle may carry a backtrace behind their first line.
+    pub(crate) fn of_device(error: &candle_core::Error) -> Self {
+        Self::DeviceFailed(error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+
     /// A stable name for clients and logs.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -120,6 +162,7 @@ impl GenerationError {
             Self::ShuttingDown => "shutting_down",
             Self::NotFinite => "logits_not_finite",
             Self::Panicked => "engine_panicked",
+            Self::DeviceFailed(_) | Self::Refused(SubmitError::DeviceFailed(_)) => "device_failed",
             Self::Merge(_) => "merge_failed",
             Self::Displaced => "displaced",
             Self::Refused(SubmitError::QueueFull) => "queue_full",

@@ -8,6 +8,7 @@ mod answer;
 mod budget;
 mod chat;
 mod checkpoint;
+mod device;
 mod engine;
 mod error;
 mod event;
@@ -29,11 +30,12 @@ pub use error::{EngineError, GenerationError, SubmitError};
 pub use event::{Event, FinishReason, PathChoice, SoupPath};
 pub use generation::Generation;
 pub use model_config::{ModelConfig, RopeScaling};
-pub use options::EngineOptions;
+pub use options::{DeviceChoice, EngineOptions};
 pub use sampling::SamplingParams;
 pub use soups::SoupBackend;
 pub use stats::EngineStats;
 pub use tokenizer::{Detokenizer, Tokenizer, TokenizerError};
+pub use tureen_cuda::DeviceError;
 pub use tureen_kernels::{Isa, Precision};
 
 #[cfg(test)]

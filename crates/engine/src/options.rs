@@ -1,6 +1,48 @@
 //! How an engine is set up.
 
+use tureen_cuda::DeviceError;
 use tureen_kernels::{Isa, Precision};
+
+/// What computes: the CPU, or a GPU in bf16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The first GPU, if this build and this machine have one that can be used.
+    Auto,
+    /// The CPU.
+    #[default]
+    Cpu,
+    /// This one, or the engine does not start.
+    Cuda(usize),
+    /// What runs on a GPU, on the CPU and in f32: slow, and how it is tested where there is none.
+    Twin,
+}
+
+impl DeviceChoice {
+    /// Parses `auto`, `cpu` or `cuda:0`; `None` for anything else.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "cpu" => Some(Self::Cpu),
+            _ => {
+                let number = name.strip_prefix("cuda:")?;
+                let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+                digits.then(|| number.parse().ok().map(Self::Cuda)).flatten()
+            }
+        }
+    }
+
+    /// Whether a GPU that was asked for by number is there.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(self) -> Result<(), DeviceError> {
+        match self {
+            Self::Cuda(index) => tureen_cuda::open(index).map(drop),
+            Self::Auto | Self::Cpu | Self::Twin => Ok(()),
+        }
+    }
+}
 
 /// Limits and sizes, each with its cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +69,8 @@ pub struct EngineOptions {
     pub promote_after: u32,
     /// Number format of weights and activations.
     pub precision: Precision,
+    /// What computes.
+    pub device: DeviceChoice,
     /// Instruction set of the kernels; `None` takes the widest that the CPU has.
     pub isa: Option<Isa>,
 }
@@ -44,7 +88,22 @@ impl Default for EngineOptions {
             max_context: 2048,
             promote_after: 16,
             precision: Precision::F32,
+            device: DeviceChoice::Cpu,
             isa: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DeviceChoice::{self, Auto, Cpu, Cuda};
+
+    #[test]
+    fn devices_have_names() {
+        let named = ["auto", "cpu", "cuda:0", "cuda:11"].map(DeviceChoice::named);
+        assert_eq!(named, [Some(Auto), Some(Cpu), Some(Cuda(0)), Some(Cuda(11))]);
+        for name in ["", "cuda", "cuda:", "cuda:+1", "cuda:-1", "cuda:x", "gpu", "CPU", "cuda:99999999999999999999"] {
+            assert_eq!(DeviceChoice::named(name), None, "{name}");
         }
     }
 }

@@ -17,8 +17,13 @@ const QWEN2: &str =
 impl Base {
     /// Writes `config.json`, weights in f32, `tokenizer.json` and `tokenizer_config.json` to `dir`, which is made.
     pub fn write(&self, dir: &Path) -> Written {
+        self.write_as(dir, Precision::F32)
+    }
+
+    /// As [`Self::write`], with weights in `precision`.
+    pub fn write_as(&self, dir: &Path, precision: Precision) -> Written {
         fs::create_dir_all(dir).expect("a writable folder");
-        let weights = tensors::write_shards(dir, &self.tensors(), self.shards, Precision::F32);
+        let weights = tensors::write_shards(dir, &self.tensors(), self.shards, precision);
         if self.shards > 1 {
             write_json(&dir.join("model.safetensors.index.json"), &json!({"metadata": {}, "weight_map": weights}));
         }

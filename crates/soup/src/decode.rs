@@ -56,6 +56,17 @@ impl Entry {
         }
     }
 
+    /// Copies values from `first` on, of a tensor in bf16; `false` when it is none or has fewer.
+    pub(crate) fn copy_bf16(&self, bytes: &[u8], first: usize, to: &mut [bf16]) -> bool {
+        let start = self.range.start + first * size_of::<bf16>();
+        let end = start + size_of_val(to);
+        let Some(bytes) = bytes.get(start..end).filter(|_| self.dtype == Dtype::BF16 && end <= self.range.end) else {
+            return false;
+        };
+        to.iter_mut().zip(bytes.as_chunks::<2>().0).for_each(|(to, bytes)| *to = bf16::from_le_bytes(*bytes));
+        true
+    }
+
     /// As [`Self::decode`], but refuses NaN and infinity.
     pub(crate) fn decode_finite(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
         let values = self.decode(bytes)?;

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use half::bf16;
+use safetensors::Dtype;
+
 use crate::bytes::Bytes;
 use crate::decode::{self, Entry};
 use crate::file::PoolFile;
 use crate::hash::sha256_hex;
+use crate::merge::MergeError;
 use crate::pool::Weights;
 use crate::problem::Problems;
 
@@ -106,6 +110,28 @@ impl FullPolicy {
         }
         let values = entry.decode(bytes).map_err(|_| changed())?;
         if self.is_changed(file) { Err(changed()) } else { Ok(Some(values)) }
+    }
+
+    /// Whether a tensor is there and held in bf16.
+    pub(crate) fn is_bf16(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some_and(|(_, entry)| entry.dtype == Dtype::BF16)
+    }
+
+    /// Copies values of a tensor in bf16, row-major, from `first` on.
+    ///
+    /// # Errors
+    /// [`MergeError::FileChanged`] when its file was changed in place since it was verified, and for a tensor that is not
+    /// there, not in bf16, or shorter: what was copied is worth nothing then.
+    pub fn copy_bf16(&self, name: &str, first: usize, to: &mut [bf16]) -> Result<(), MergeError> {
+        let Some((index, entry)) = self.tensors.get(name) else {
+            return Err(MergeError::FileChanged(format!("{name} is not in its file any more")));
+        };
+        let (file, bytes) = &self.files[*index];
+        // Before and after, as in `checked_tensor`.
+        if !self.is_changed(file) && entry.copy_bf16(bytes, first, to) && !self.is_changed(file) {
+            return Ok(());
+        }
+        Err(FileChanged(file.path().to_owned()).into())
     }
 
     /// Bytes of the files that are in memory; mapped ones are not.

@@ -21,7 +21,7 @@ pub use self::gguf::GgufError;
 use self::gguf::GgufFile;
 pub(crate) use self::gguf::metadata::Metadata;
 use self::hugging_face::{Directory, Opened};
-pub(crate) use self::stored::Stored;
+pub(crate) use self::stored::{Encoding, Stored};
 use crate::chat::ChatTemplate;
 use crate::model_config::ModelConfig;
 use crate::tokenizer::Tokenizer;

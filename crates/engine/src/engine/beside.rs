@@ -46,8 +46,7 @@ impl Engine {
     pub fn open_beside(&self, pool: Arc<Pool>) -> Result<Beside, EngineError> {
         let inner = &*self.0;
         check_base(&inner.checkpoint, &pool)?;
-        let (layers, precision) = (inner.model.config().num_hidden_layers, inner.model.precision());
-        let bytes = Gates::bytes(&pool, layers, precision) + pool.bytes();
+        let bytes = Gates::bytes(&pool, inner.model.layout()) + pool.bytes();
         let soup = largest_soup(self, &self.pool()).max(largest_soup(self, &pool));
         let request = inner.kv.bytes(inner.options.max_context - 1) + soup;
         let budget = inner.budget.limit();
@@ -63,7 +62,7 @@ impl Engine {
         };
         let leased = lease().or_else(made_room);
         let leased = leased.ok_or(EngineError::NoRoom { factors: bytes, used: inner.budget.used(), budget })?;
-        let gates = inner.gates(&pool);
+        let gates = inner.gates(&pool).map_err(EngineError::DeviceFailed)?;
         gates.cover(leased);
         Ok(Beside { pool, bytes, _gates: gates })
     }

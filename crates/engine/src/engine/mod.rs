@@ -1,6 +1,7 @@
 //! The engine's face: submissions in, generations out.
 
 mod beside;
+mod computing;
 mod score;
 mod serving;
 mod shadow;
@@ -13,7 +14,7 @@ use std::sync::mpsc::TrySendError;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak, mpsc};
 use std::thread::JoinHandle;
 
-use tureen_kernels::Compute;
+use tureen_kernels::{Compute, Precision};
 use tureen_soup::{Pool, Revision, Soup};
 
 use crate::answer::answer;
@@ -141,10 +142,10 @@ impl Engine {
     /// Serves new requests from `pool`. Running ones end on the revision they began with.
     ///
     /// # Errors
-    /// When the pool was made for another base; the old one stays.
+    /// When the pool was made for another base, or a GPU fails; the old one stays.
     pub fn reload(&self, pool: Arc<Pool>) -> Result<(), EngineError> {
         check_base(&self.0.checkpoint, &pool)?;
-        let gates = self.0.gates(&pool);
+        let gates = self.0.gates(&pool).map_err(EngineError::DeviceFailed)?;
         gates.uncover();
         *self.0.current_gates.lock().unwrap_or_else(PoisonError::into_inner) = gates;
         *self.0.pool.write().unwrap_or_else(PoisonError::into_inner) = pool;
@@ -184,10 +185,16 @@ impl Engine {
         self.0.healthy.load(Ordering::Acquire)
     }
 
-    /// The instruction set of the kernels.
+    /// The instruction set of the kernels, or `cuda`.
     #[must_use]
     pub fn isa(&self) -> &'static str {
-        self.0.compute.isa().name()
+        if self.0.model.device().is_some() { "cuda" } else { self.0.compute.isa().name() }
+    }
+
+    /// The number format of weights and activations: on a GPU bf16, whatever the options say.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.0.model.precision()
     }
 
     /// Ends every generation with an error and the scheduler with it. Returns when it is gone.

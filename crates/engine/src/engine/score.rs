@@ -44,7 +44,7 @@ impl Engine {
             return Err(SubmitError::PromptTooLong { tokens: tokens.len(), context }.into());
         }
         inner.check_tokens(&tokens)?;
-        let gates = inner.gates(&pool);
+        let gates = inner.gates(&pool).map_err(SubmitError::DeviceFailed)?;
         let on_gate = |soup: &Arc<Soup>| soup.is_base() || (pool.supports_gate(soup) && gates.serves(soup));
         let scored: Vec<bool> = soups.iter().map(on_gate).collect();
         let mixes: Vec<_> = soups.iter().zip(&scored).filter(|(_, on)| **on).map(|(soup, _)| Mix::of(soup)).collect();

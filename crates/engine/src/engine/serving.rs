@@ -38,7 +38,8 @@ impl Inner {
             return Ok((SoupPath::Gate, Served::Gate(None)));
         }
         let wanted = choice != PathChoice::Materialised && pool.supports_gate(soup);
-        let gates = wanted.then(|| self.gates(pool)).filter(|gates| gates.serves(soup));
+        let gates = wanted.then(|| self.gates(pool)).transpose().map_err(SubmitError::DeviceFailed)?;
+        let gates = gates.filter(|gates| gates.serves(soup));
         let hot = || (choice == PathChoice::Auto).then(|| self.hot(pool, soup)).flatten();
         let cell = match gates.zip(Mix::of(soup)) {
             Some((gates, mix)) => match hot().filter(|cell| self.fits(pages + cell.bytes()).is_ok()) {
@@ -73,15 +74,15 @@ impl Inner {
         None
     }
 
-    /// The stacked policies of a revision; built again when the last user of an old one was gone.
-    pub(super) fn gates(&self, pool: &Arc<Pool>) -> Arc<Gates> {
+    /// The stacked policies of a revision; built again when the last user of an old one was gone. The error is a device's.
+    pub(super) fn gates(&self, pool: &Arc<Pool>) -> Result<Arc<Gates>, String> {
         let mut known = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gates) = known.get(pool.revision()).and_then(Weak::upgrade) {
-            return gates;
+            return Ok(gates);
         }
         known.retain(|_, gates| gates.strong_count() > 0);
-        let gates = Arc::new(Gates::new(pool, self.model.config().num_hidden_layers, self.model.precision()));
+        let gates = Arc::new(Gates::new(pool, self.model.layout()).map_err(|e| e.to_string())?);
         known.insert(*pool.revision(), Arc::downgrade(&gates));
-        gates
+        Ok(gates)
     }
 }

@@ -15,7 +15,8 @@ impl Engine {
     #[must_use]
     pub fn shadow(&self, submission: Submission) -> Option<Generation> {
         let Submission { pool, soup, .. } = &submission;
-        let on_gate = soup.is_base() || (pool.supports_gate(soup) && self.0.gates(pool).serves(soup));
+        let on_gate =
+            soup.is_base() || (pool.supports_gate(soup) && self.0.gates(pool).is_ok_and(|gates| gates.serves(soup)));
         let submission = Submission { path: PathChoice::Gate, ..submission };
         on_gate.then(|| self.enter(submission, Rank::Shadow).ok()).flatten()
     }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, RwLock, mpsc};
 use tureen_kernels::{Compute, Isa, Team};
 use tureen_soup::Pool;
 
+use super::computing::Computing;
 use super::{Engine, Inner};
 use crate::budget::Budget;
 use crate::checkpoint::Checkpoint;
 use crate::error::EngineError;
 use crate::kv::Kv;
-use crate::model::{Gates, Layout, Model, Weights};
+use crate::model::{Gates, Weights};
 use crate::options::EngineOptions;
 use crate::scheduler::{Command, Scheduler, Setup};
 use crate::soups::{Heat, Materials, Merger, SoupCache};
@@ -35,14 +36,14 @@ impl Engine {
             .thread_name(|i| format!("tureen-merge-{i}"))
             .build()
             .map_err(|e| thread_error(&e))?;
-        let config = checkpoint.config().clone();
-        let layout = Layout { config: &config, precision: options.precision };
-        let base = Arc::new(threads.install(|| Weights::load(layout, &*checkpoint))?);
+        let Computing { model, accelerator } = Computing::open(&checkpoint, &pool, &options)?;
+        let (model, accelerator) = (Arc::new(model), accelerator.map(Arc::new));
+        let base = Arc::new(threads.install(|| Weights::load(model.layout(), &*checkpoint))?);
+        let gates = Gates::new(&pool, model.layout());
+        let current = Arc::new(gates.map_err(|e| EngineError::DeviceFailed(e.to_string()))?);
         let team = Team::new(options.threads).map_err(|e| thread_error(&e))?;
         let compute = Arc::new(Compute::new(options.isa.unwrap_or_else(Isa::detect), team));
-        let eos = Arc::from(config.eos_token_ids.as_slice());
-        let layers = config.num_hidden_layers;
-        let model = Arc::new(Model::new(config, options.precision, options.max_context));
+        let eos = Arc::from(model.config().eos_token_ids.as_slice());
         let (commands, inbox) = mpsc::sync_channel(INBOX);
         let wake = commands.clone();
         let wake = move || {
@@ -51,10 +52,12 @@ impl Engine {
         };
         let budget = Budget::new(options.memory_budget, wake.clone());
         let isa = compute.isa();
-        let materials = Materials { checkpoint: checkpoint.clone(), base: base.clone(), model: model.clone(), isa };
+        let materials =
+            Materials { checkpoint: checkpoint.clone(), base: base.clone(), model: model.clone(), isa, accelerator };
         let merger = Merger::start(materials, threads, wake);
         let merger = Arc::new(merger.map_err(|e| thread_error(&e))?);
-        let kv = Kv::new(model.page_shape(), budget.clone(), options.prefix_cache);
+        let numbers = model.device().map(|device| device.numbers().clone());
+        let kv = Kv::new(model.page_shape(), budget.clone(), options.prefix_cache, numbers);
         let soups = Arc::new(SoupCache::new(budget.clone(), kv.clone(), merger.clone()));
         let counters = Arc::<Counters>::default();
         let setup = Setup {
@@ -77,7 +80,6 @@ impl Engine {
             let _alive = alive;
             scheduler.run();
         });
-        let current = Arc::new(Gates::new(&pool, layers, options.precision));
         let inner = Inner {
             checkpoint,
             model,

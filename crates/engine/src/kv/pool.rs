@@ -6,6 +6,7 @@ use tureen_kernels::{Page, PageShape};
 
 use super::reserve::Reserve;
 use crate::budget::{Budget, Lease, Purpose};
+use crate::device::{DevicePage, Numbers};
 
 /// Smaller pages are allocated one by one.
 const LARGE: usize = 64 << 10;
@@ -14,10 +15,36 @@ const HUGE: usize = 2 << 20;
 /// Most bytes that are allocated at once, unless one page is larger.
 const MOST: usize = 8 << 20;
 
+/// Where a page lies.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    Host(Page),
+    Device(DevicePage),
+}
+
+impl Frame {
+    /// # Panics
+    /// When it is on a device: a model computes in one place.
+    pub(super) fn host(&self) -> &Page {
+        match self {
+            Self::Host(page) => page,
+            Self::Device(_) => unreachable!("a model on the CPU has its pages there"),
+        }
+    }
+
+    /// As [`Self::host`].
+    pub(super) fn host_mut(&mut self) -> &mut Page {
+        match self {
+            Self::Host(page) => page,
+            Self::Device(_) => unreachable!("a model on the CPU has its pages there"),
+        }
+    }
+}
+
 /// A page and the memory it stands for.
 #[derive(Debug)]
 pub(crate) struct LeasedPage {
-    pub(super) page: Page,
+    pub(super) page: Frame,
     /// Something may have been written to it.
     used: bool,
     /// The lease of the page and its neighbours in memory, given back with the last of them.
@@ -32,16 +59,24 @@ pub(super) struct PagePool {
     budget: Arc<Budget>,
     /// Pages that are allocated together, side by side on huge pages.
     together: usize,
-    reserve: Reserve,
+    memory: Memory,
     /// Nobody else holds these.
     free: Mutex<Vec<Arc<LeasedPage>>>,
 }
 
+/// What pages are made of.
+#[derive(Debug)]
+enum Memory {
+    Host(Reserve),
+    Device(Arc<Numbers>),
+}
+
 impl PagePool {
-    pub(super) fn new(shape: PageShape, budget: Arc<Budget>) -> Self {
-        let together = together(shape, budget.limit());
-        let reserve = Reserve::new(shape, together);
-        Self { shape, budget, together, reserve, free: Mutex::default() }
+    /// Pages of the host's memory, or of a device's that has given its numbers.
+    pub(super) fn new(shape: PageShape, budget: Arc<Budget>, numbers: Option<Arc<Numbers>>) -> Self {
+        let together = if numbers.is_some() { 1 } else { together(shape, budget.limit()) };
+        let memory = numbers.map_or_else(|| Memory::Host(Reserve::new(shape, together)), Memory::Device);
+        Self { shape, budget, together, memory, free: Mutex::default() }
     }
 
     pub(super) fn shape(&self) -> PageShape {
@@ -58,14 +93,19 @@ impl PagePool {
         let mut free = self.free();
         if free.is_empty() {
             let slab = Arc::new(self.budget.lease(Purpose::Kv, self.slab_bytes())?);
-            let pages = self.reserve.take().into_iter();
-            free.extend(pages.map(|page| Arc::new(LeasedPage { page, used: false, slab: slab.clone() })));
+            let leased = |page| Arc::new(LeasedPage { page, used: false, slab: slab.clone() });
+            match &self.memory {
+                Memory::Host(reserve) => free.extend(reserve.take().into_iter().map(|page| leased(Frame::Host(page)))),
+                Memory::Device(numbers) => free.extend(numbers.take().map(|page| leased(Frame::Device(page)))),
+            }
         }
         let mut page = free.pop()?;
         drop(free);
         let own = Arc::get_mut(&mut page).expect("a free page has one holder");
-        if std::mem::replace(&mut own.used, true) {
-            own.page.clear();
+        if std::mem::replace(&mut own.used, true)
+            && let Frame::Host(page) = &mut own.page
+        {
+            page.clear();
         }
         Some(page)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tureen_kernels::{CacheBatch, PAGE, PageRef};
 
-use super::pool::LeasedPage;
+use super::pool::{Frame, LeasedPage};
 use super::prefix::PrefixKey;
 use super::store::Kv;
 
@@ -111,11 +111,22 @@ impl SequenceCache {
         let (full, needed) = (position / PAGE, self.kv.shape().pages(position + rows.len()));
         let pages = self.pages[..needed].iter_mut().enumerate().map(|(index, page)| {
             if index < full {
-                return PageRef::Full(&page.page);
+                return PageRef::Full(page.page.host());
             }
-            PageRef::Own(&mut Arc::get_mut(page).expect("a page that is not full has one holder").page)
+            PageRef::Own(Arc::get_mut(page).expect("a page that is not full has one holder").page.host_mut())
         });
         batch.push(pages, rows, position);
+    }
+
+    /// Where a position that there is a page for lies in the memory of a device.
+    ///
+    /// # Panics
+    /// When the pages are on the CPU: a model computes in one place.
+    pub(crate) fn slot(&self, position: usize) -> u32 {
+        match &self.pages[position / PAGE].page {
+            Frame::Device(page) => page.slot() + (position % PAGE) as u32,
+            Frame::Host(_) => unreachable!("a model on a device has its pages there"),
+        }
     }
 
     fn shrink(&mut self, pages: usize) {

@@ -7,6 +7,7 @@ use tureen_kernels::PageShape;
 use super::pool::{LeasedPage, PagePool};
 use super::prefix::{PrefixCache, PrefixKey};
 use crate::budget::Budget;
+use crate::device::Numbers;
 
 /// Where sequences get their pages. The scheduler's thread does nearly all the work; locks are held for a moment.
 #[derive(Debug)]
@@ -18,11 +19,16 @@ pub(crate) struct Kv {
 }
 
 impl Kv {
-    /// Pages of `shape` under `budget`. Up to `prefixes` bytes of full ones are kept for prompts that begin alike.
-    pub(crate) fn new(shape: PageShape, budget: Arc<Budget>, prefixes: u64) -> Arc<Self> {
+    /// Pages of `shape` under `budget`, of a device where it has given its numbers. Up to `prefixes` bytes of full ones are kept for prompts that begin alike.
+    pub(crate) fn new(
+        shape: PageShape,
+        budget: Arc<Budget>,
+        prefixes: u64,
+        numbers: Option<Arc<Numbers>>,
+    ) -> Arc<Self> {
         let pages = usize::try_from(prefixes).unwrap_or(usize::MAX) / shape.bytes();
         let prefix = (pages > 0).then(|| Mutex::new(PrefixCache::new(pages)));
-        let pool = PagePool::new(shape, budget.clone());
+        let pool = PagePool::new(shape, budget.clone(), numbers);
         Arc::new(Self { pool, budget, prefix })
     }
 

@@ -12,7 +12,7 @@ const SHAPE: PageShape = PageShape { layers: 1, heads: 1, head_dim: 2, precision
 /// Room for so many pages.
 fn kv(pages: usize) -> (Arc<Kv>, Arc<Budget>) {
     let budget = Budget::new((pages * SHAPE.bytes()) as u64, || {});
-    (Kv::new(SHAPE, budget.clone(), u64::MAX), budget)
+    (Kv::new(SHAPE, budget.clone(), u64::MAX, None), budget)
 }
 
 /// A sequence of these tokens, as if they were computed.
@@ -70,7 +70,7 @@ fn pages_are_used_again() {
 fn neighbours_in_memory_are_freed_together() {
     let large = PageShape { layers: 30, heads: 3, head_dim: 64, precision: Precision::Bf16 };
     let budget = Budget::new(1 << 30, || {});
-    let kv = Kv::new(large, budget.clone(), u64::MAX);
+    let kv = Kv::new(large, budget.clone(), u64::MAX, None);
     let mut one = SequenceCache::new(kv.clone(), PAGE);
     assert!(one.reserve(PAGE));
     let slab = budget.used();
@@ -132,7 +132,7 @@ fn the_last_page_goes_first_and_old_prompts_before_new_ones() {
 #[test]
 fn no_more_is_kept_than_was_said() {
     let budget = Budget::new(1 << 20, || {});
-    let kv = Kv::new(SHAPE, budget.clone(), 4 * SHAPE.bytes() as u64 + 1);
+    let kv = Kv::new(SHAPE, budget.clone(), 4 * SHAPE.bytes() as u64 + 1, None);
     for seed in 0..50 {
         let tokens = tokens(3, seed);
         computed(&kv, &tokens).share(PrefixKey::Base, &tokens);

@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tureen_kernels::{CacheBatch, Compute, PageShape, Precision};
+use tureen_kernels::{CacheBatch, Compute, Likelihood, PageShape, Precision};
 
 use super::gate::{Gates, Mix};
 use super::product::{Wanted, feed, project};
 use super::rope::Rope;
 use super::scratch::{Scratch, Span, reset};
-use super::weights::{Slot, Weights};
+use super::weights::{Layout, Slot, Weights};
+use crate::device::DeviceModel;
 use crate::kv::SequenceCache;
 use crate::model_config::ModelConfig;
 
@@ -19,6 +20,8 @@ pub(crate) struct Model {
     config: ModelConfig,
     precision: Precision,
     rope: Rope,
+    /// The device that computes; `None` is the CPU.
+    device: Option<DeviceModel>,
 }
 
 /// One token to compute.
@@ -28,8 +31,26 @@ pub(crate) struct Row {
     pub(crate) position: usize,
     /// Index of its sequence's cache.
     pub(crate) cache: usize,
-    /// Whether the logits after it are wanted.
-    pub(crate) logits: bool,
+    /// What is wanted of the logits after it.
+    pub(crate) want: Want,
+}
+
+/// What is wanted of the logits after a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    Nothing,
+    /// What sums them up is enough: the likeliest token is chosen.
+    Summed,
+    All,
+}
+
+/// Logits of the wanted rows, in their order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Logits<'s> {
+    /// (rows, vocabulary); empty where a device summed them up, which it does when that is enough for all rows.
+    pub(crate) values: &'s [f32],
+    /// What the device summed up; `None` where the values are.
+    pub(crate) summed: Option<&'s [Likelihood]>,
 }
 
 /// Neighbouring rows that share their parameters.
@@ -52,7 +73,23 @@ impl Model {
     /// Prepares positions up to `context`.
     pub(crate) fn new(config: ModelConfig, precision: Precision, context: usize) -> Self {
         let rope = Rope::new(&config, context);
-        Self { config, precision, rope }
+        Self { config, precision, rope, device: None }
+    }
+
+    /// The same, computed by `device`, in `precision`.
+    pub(crate) fn on(device: DeviceModel, config: ModelConfig, precision: Precision, context: usize) -> Self {
+        Self { device: Some(device), ..Self::new(config, precision, context) }
+    }
+
+    /// How parameters are laid out for it.
+    pub(crate) fn layout(&self) -> Layout<'_> {
+        let target = self.device.as_ref().map(DeviceModel::target);
+        Layout { config: &self.config, precision: self.precision, target }
+    }
+
+    /// The device that computes; `None` is the CPU.
+    pub(crate) fn device(&self) -> Option<&DeviceModel> {
+        self.device.as_ref()
     }
 
     pub(crate) fn config(&self) -> &ModelConfig {
@@ -74,10 +111,32 @@ impl Model {
         Scratch::new(&self.config, self.precision)
     }
 
-    /// Computes a batch: writes to the caches, returns the logits (wanted rows, vocabulary) in the order of the rows.
+    /// Computes a batch: writes to the caches, returns the logits of the wanted rows.
     ///
     /// Rows of one sequence are neighbours, in the order of their positions.
+    ///
+    /// # Errors
+    /// When a device fails. The CPU does not.
     pub(crate) fn forward<'s, 'c>(
+        &self,
+        compute: &Compute,
+        batch: &Batch<'_>,
+        caches: impl ExactSizeIterator<Item = &'c mut SequenceCache>,
+        s: &'s mut Scratch,
+    ) -> candle_core::Result<Logits<'s>> {
+        match &self.device {
+            None => Ok(Logits { values: self.compute(compute, batch, caches, s), summed: None }),
+            Some(device) => {
+                let caches: Vec<&SequenceCache> = caches.map(|cache| &*cache).collect();
+                let found = device.forward(batch, &caches)?;
+                (s.logits, s.summed) = (found.values, found.summed);
+                let summed = s.logits.is_empty().then_some(&s.summed[..]);
+                Ok(Logits { values: &s.logits, summed })
+            }
+        }
+    }
+
+    fn compute<'s, 'c>(
         &self,
         compute: &Compute,
         batch: &Batch<'_>,
@@ -88,7 +147,7 @@ impl Model {
         reset(&mut s.hidden, batch.rows.len() * hidden);
         for group in batch.groups {
             for row in group.rows.clone() {
-                group.weights.embedding.read(batch.rows[row].token, &mut s.hidden[row * hidden..][..hidden]);
+                group.weights.host().embedding.read(batch.rows[row].token, &mut s.hidden[row * hidden..][..hidden]);
             }
         }
         spans(batch.rows, caches.len(), &mut s.spans);

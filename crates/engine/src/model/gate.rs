@@ -19,8 +19,9 @@ use smallvec::SmallVec;
 use tureen_kernels::{Panels, Precision};
 use tureen_soup::{LoraModule, Method, Policy, PolicyWeights, Pool, Soup};
 
-use super::weights::{Linear, Slot};
+use super::weights::{Layout, Linear, Slot};
 use crate::budget::Lease;
+use crate::device::DeviceGates;
 
 /// The stacked factors of one linear layer.
 #[derive(Debug)]
@@ -37,11 +38,17 @@ pub(super) struct Stack {
 /// The stacked factors of a pool, layer by layer.
 #[derive(Debug)]
 pub(crate) struct Gates {
-    stacks: Vec<[Option<Stack>; 7]>,
+    stacks: Stacks,
     /// For each policy, whether it changes nothing but what is stacked here.
     whole: Vec<bool>,
     /// Of a revision beside the current one.
     lease: Mutex<Option<Lease>>,
+}
+
+#[derive(Debug)]
+enum Stacks {
+    Host(Vec<[Option<Stack>; 7]>),
+    Device(DeviceGates),
 }
 
 /// One row's gate: which soup it wants.
@@ -63,6 +70,12 @@ impl Mix {
         };
         let weights = soup.weights().iter().map(|w| *w as f32).collect();
         (!soup.is_base()).then(|| Arc::new(Self { factor, strength: soup.strength() as f32, weights }))
+    }
+
+    /// Appends the weights, the strength, and 1 for the method `factor`: what [`tureen_cuda::Ranks::gate`] reads.
+    pub(crate) fn write(&self, to: &mut Vec<f32>) {
+        to.extend(&self.weights);
+        to.extend([self.strength, f32::from(self.factor)]);
     }
 
     /// Turns `z = x A*ᵀ` into what `B*ᵀ` is multiplied with.
@@ -99,25 +112,40 @@ fn is_sound(module: &LoraModule) -> bool {
     module.b.iter().all(|b| scaled(module, *b).is_finite())
 }
 
-fn scaled(module: &LoraModule, b: f32) -> f32 {
+/// `s B`, one value of it.
+pub(crate) fn scaled(module: &LoraModule, b: f32) -> f32 {
     (f64::from(b) * module.scale) as f32
 }
 
 impl Gates {
     /// Stacks the LoRA policies of `pool`; full-weight policies have no factors and take no part.
-    pub(crate) fn new(pool: &Pool, layers: usize, precision: Precision) -> Self {
-        let stacks = |layer| Slot::ALL.map(|slot| Stack::new(pool, &slot.module(layer), precision));
+    ///
+    /// # Errors
+    /// When a device fails.
+    pub(crate) fn new(pool: &Pool, layout: Layout<'_>) -> candle_core::Result<Self> {
+        let layers = layout.config.num_hidden_layers;
+        let stacks = match layout.target {
+            Some(target) => Stacks::Device(DeviceGates::new(pool, target)?),
+            None => {
+                let stack = |layer| Slot::ALL.map(|slot| Stack::new(pool, &slot.module(layer), layout.precision));
+                Stacks::Host((0..layers).map(stack).collect())
+            }
+        };
         let modules: HashSet<String> = (0..layers).flat_map(|layer| Slot::ALL.map(|slot| slot.module(layer))).collect();
         let whole = |policy: &Policy| match policy.weights() {
             PolicyWeights::Lora(lora) => lora.modules().iter().all(|(name, m)| modules.contains(name) && is_sound(m)),
             PolicyWeights::Full(_) => false,
         };
         let whole = pool.policies().iter().map(whole).collect();
-        Self { stacks: (0..layers).map(stacks).collect(), whole, lease: Mutex::default() }
+        Ok(Self { stacks, whole, lease: Mutex::default() })
     }
 
     /// Bytes that the stacks of `pool` take.
-    pub(crate) fn bytes(pool: &Pool, layers: usize, precision: Precision) -> u64 {
+    pub(crate) fn bytes(pool: &Pool, layout: Layout<'_>) -> u64 {
+        if let Some(target) = layout.target {
+            return DeviceGates::bytes(pool, target);
+        }
+        let (layers, precision) = (layout.config.num_hidden_layers, layout.precision);
         let modules = (0..layers).flat_map(|layer| Slot::ALL.map(|slot| slot.module(layer)));
         modules.map(|module| Stack::bytes(pool, &module, precision) as u64).sum()
     }
@@ -139,7 +167,21 @@ impl Gates {
 
     /// The stacked factors of one layer, where policies change it.
     pub(super) fn stack(&self, linear: Linear) -> Option<&Stack> {
-        self.stacks[linear.layer][linear.slot as usize].as_ref()
+        match &self.stacks {
+            Stacks::Host(stacks) => stacks[linear.layer][linear.slot as usize].as_ref(),
+            Stacks::Device(_) => unreachable!("a model on the CPU has its gates there"),
+        }
+    }
+
+    /// The stacked factors on a device.
+    ///
+    /// # Panics
+    /// When they are on the CPU: a model computes in one place.
+    pub(crate) fn device(&self) -> &DeviceGates {
+        match &self.stacks {
+            Stacks::Device(gates) => gates,
+            Stacks::Host(_) => unreachable!("a model on a device has its gates there"),
+        }
     }
 }
 
@@ -182,7 +224,7 @@ impl Stack {
 }
 
 /// The policies that change `module`, by their places in the pool.
-fn changes<'a>(pool: &'a Pool, module: &str) -> Vec<(usize, &'a LoraModule)> {
+pub(crate) fn changes<'a>(pool: &'a Pool, module: &str) -> Vec<(usize, &'a LoraModule)> {
     let change = |(index, policy): (usize, &'a Policy)| match policy.weights() {
         PolicyWeights::Lora(lora) => Some((index, lora.modules().get(module).filter(|m| is_sound(m))?)),
         PolicyWeights::Full(_) => None,

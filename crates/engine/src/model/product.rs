@@ -10,7 +10,7 @@ use super::forward::{Group, Step};
 use super::gate::Stack;
 use super::matrix::Matrix;
 use super::scratch::{Gated, reset};
-use super::weights::{Linear, Slot, Weights};
+use super::weights::{HostWeights, Linear, Slot};
 
 /// Layers of groups that are listed without allocating: three layers that read the same, for four groups.
 const INLINE: usize = 12;
@@ -79,11 +79,11 @@ pub(super) struct Run<'a, const N: usize> {
 
 pub(super) fn runs<'a, const N: usize>(
     groups: &'a [Group],
-    matrices: impl Fn(&'a Weights) -> [&'a Arc<Matrix>; N],
+    matrices: impl Fn(&'a HostWeights) -> [&'a Arc<Matrix>; N],
 ) -> SmallVec<[Run<'a, N>; 4]> {
     let mut runs: SmallVec<[Run<'a, N>; 4]> = SmallVec::new();
     for (index, group) in groups.iter().enumerate() {
-        let own = matrices(&group.weights).map(|m| &**m);
+        let own = matrices(group.weights.host()).map(|m| &**m);
         match runs.last_mut() {
             Some(run) if std::iter::zip(run.matrices, own).all(|(a, b)| std::ptr::eq(a, b)) => {
                 run.rows.end = group.rows.end;

@@ -1,6 +1,6 @@
 //! Buffers of the forward pass, reused from step to step.
 
-use tureen_kernels::{CacheBuffers, Precision, Rows};
+use tureen_kernels::{CacheBuffers, Likelihood, Precision, Rows};
 
 use crate::model_config::ModelConfig;
 
@@ -20,6 +20,8 @@ pub(crate) struct Scratch {
     /// The feed-forward network's inside, (rows, intermediate).
     pub(super) inner: Rows,
     pub(super) logits: Vec<f32>,
+    /// What a device summed up in place of them.
+    pub(super) summed: Vec<Likelihood>,
     /// One for each group of rows and linear layer of a product.
     pub(super) gated: Vec<Gated>,
     pub(super) pages: CacheBuffers,
@@ -52,6 +54,7 @@ impl Scratch {
             mixed_rows: Rows::new(precision, config.num_attention_heads * config.head_dim),
             inner: Rows::new(precision, config.intermediate_size),
             logits: Vec::new(),
+            summed: Vec::new(),
             gated: Vec::new(),
             pages: CacheBuffers::default(),
             spans: Vec::new(),

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use tureen_kernels::{Panels, Precision};
+use tureen_soup::merge::LowRank;
 
 use super::matrix::{Embedding, Matrix};
+use crate::device::{DeviceWeights, Target};
 use crate::model_config::ModelConfig;
 
 /// The linear layers of one decoder layer, in the order of a forward pass.
@@ -39,7 +41,7 @@ impl Slot {
     }
 
     /// (out, in)
-    fn shape(self, config: &ModelConfig) -> [usize; 2] {
+    pub(crate) fn shape(self, config: &ModelConfig) -> [usize; 2] {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (queries, keys) =
             (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
@@ -52,7 +54,7 @@ impl Slot {
         }
     }
 
-    fn has_bias(self, config: &ModelConfig) -> bool {
+    pub(crate) fn has_bias(self, config: &ModelConfig) -> bool {
         config.attention_bias
             && match self {
                 Self::Query | Self::Key | Self::Value => true,
@@ -83,9 +85,16 @@ impl Layer {
     }
 }
 
-/// All parameters. Tensors that a soup leaves alone are shared with the base.
+/// All parameters, where they are computed with. Tensors that a soup leaves alone are shared with the base.
+#[derive(Debug)]
+pub(crate) enum Weights {
+    Host(HostWeights),
+    Device(DeviceWeights),
+}
+
+/// Parameters for the kernels of the CPU.
 #[derive(Debug, Clone)]
-pub(crate) struct Weights {
+pub(crate) struct HostWeights {
     pub(crate) embedding: Arc<Embedding>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Arc<Vec<f32>>,
@@ -95,7 +104,7 @@ pub(crate) struct Weights {
 
 /// Where tensors come from. `None` leaves one as it is. Shapes were checked against the configuration before.
 pub(crate) trait Source: Sync {
-    type Error: Send;
+    type Error: Send + From<candle_core::Error>;
 
     /// One tensor by name, f32 row-major.
     fn values(&self, name: &str) -> Result<Option<Vec<f32>>, Self::Error>;
@@ -104,22 +113,36 @@ pub(crate) trait Source: Sync {
     fn panels(&self, name: &str, layout: Layout<'_>, shape: [usize; 2]) -> Result<Option<Arc<Panels>>, Self::Error> {
         Ok(self.values(name)?.map(|weight| layout.pack(shape, &weight)))
     }
+
+    /// What is added to the weights of a linear layer, where that is known as a product of low rank.
+    fn low_rank(&self, _module: &str) -> Result<Option<LowRank>, Self::Error> {
+        Ok(None)
+    }
 }
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
-const NORM: &str = "model.norm.weight";
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(crate) const HEAD: &str = "lm_head.weight";
+pub(crate) const NORM: &str = "model.norm.weight";
 
 /// How the tensors of a model are laid out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout<'a> {
     pub(crate) config: &'a ModelConfig,
     pub(crate) precision: Precision,
+    /// The device that computes; `None` is the CPU.
+    pub(crate) target: Option<Target<'a>>,
 }
 
 impl Layout<'_> {
-    /// Bytes that a tensor takes once it is read.
-    pub(crate) fn bytes(self, name: &str, shape: &[usize]) -> u64 {
+    /// Bytes that tensors take once they are read, beside a base that has all others.
+    pub(crate) fn bytes<'n>(self, tensors: impl Iterator<Item = (&'n str, &'n [usize])>) -> u64 {
+        match self.target {
+            Some(target) => target.bytes(&tensors.map(|(name, _)| name).collect()),
+            None => tensors.map(|(name, shape)| self.bytes_of(name, shape)).sum(),
+        }
+    }
+
+    fn bytes_of(self, name: &str, shape: &[usize]) -> u64 {
         let panels = |shape: &[usize]| match shape {
             [out, input] => Panels::bytes_of(self.precision, *out, *input),
             _ => shape.iter().product::<usize>() * size_of::<f32>(),
@@ -143,16 +166,43 @@ impl Layout<'_> {
 }
 
 impl Weights {
-    /// Reads a whole model, layers in parallel. Every tensor must be there.
+    /// Reads a whole model. Every tensor must be there.
     pub(crate) fn load<S: Source>(layout: Layout<'_>, source: &S) -> Result<Self, S::Error> {
-        Self::read(layout, None, source)
+        match layout.target {
+            None => HostWeights::read(layout, None, source).map(Self::Host),
+            Some(target) => DeviceWeights::read(target, None, source).map(Self::Device),
+        }
     }
 
     /// These parameters with what `source` gives in their place; what it leaves alone stays shared.
     pub(crate) fn derive<S: Source>(&self, layout: Layout<'_>, source: &S) -> Result<Self, S::Error> {
-        Self::read(layout, Some(self), source)
+        match (self, layout.target) {
+            (Self::Device(old), Some(target)) => DeviceWeights::read(target, Some(old), source).map(Self::Device),
+            _ => HostWeights::read(layout, Some(self.host()), source).map(Self::Host),
+        }
     }
 
+    /// # Panics
+    /// When they are on a device: a model computes in one place.
+    pub(crate) fn host(&self) -> &HostWeights {
+        match self {
+            Self::Host(weights) => weights,
+            Self::Device(_) => unreachable!("a model on the CPU has its weights there"),
+        }
+    }
+
+    /// # Panics
+    /// When they are on the CPU.
+    pub(crate) fn device(&self) -> &DeviceWeights {
+        match self {
+            Self::Device(weights) => weights,
+            Self::Host(_) => unreachable!("a model on a device has its weights there"),
+        }
+    }
+}
+
+impl HostWeights {
+    /// Layers in parallel.
     fn read<S: Source>(layout: Layout<'_>, old: Option<&Self>, source: &S) -> Result<Self, S::Error> {
         let config = layout.config;
         let layer = |index| read_layer(layout, index, old.map(|old| &old.layers[index]), source);
@@ -178,7 +228,7 @@ fn or_old<T>(new: Option<Arc<T>>, old: Option<&Arc<T>>) -> Arc<T> {
 fn read_layer<S: Source>(layout: Layout<'_>, index: usize, old: Option<&Layer>, source: &S) -> Result<Layer, S::Error> {
     let norm = |part: &str| {
         let values = source.values(&format!("model.layers.{index}.{part}.weight"))?;
-        Ok(values.map(Arc::new))
+        Ok::<_, S::Error>(values.map(Arc::new))
     };
     let linear =
         |slot: Slot| read_linear(layout, Linear { layer: index, slot }, old.map(|old| old.linear(slot)), source);

@@ -52,8 +52,13 @@ impl Sampler {
         &self.params
     }
 
+    /// Whether [`Self::sample`] reads logits at all, and not only what sums them up.
+    pub(crate) fn needs_logits(&self) -> bool {
+        self.params.temperature > 0.0 || !self.params.logit_bias.is_empty() || !self.seen.is_empty()
+    }
+
     /// The next token, or `None` when a logit is not finite: an arg-max over NaN would answer token 0 and hide it.
-    /// `likelihood` sums up `logits`.
+    /// `likelihood` sums up `logits`, which may be empty where they are not needed.
     pub(crate) fn sample(
         &mut self,
         logits: &[f32],
@@ -74,7 +79,8 @@ impl Sampler {
             self.choose(adjusted, likeliest(adjusted), weights, filter)
         };
         self.see(id);
-        Some(Sampled { id, logprob: logits[id as usize] - largest - log_total })
+        let logit = if id == best { largest } else { logits[id as usize] };
+        Some(Sampled { id, logprob: logit - largest - log_total })
     }
 
     fn see(&mut self, id: u32) {

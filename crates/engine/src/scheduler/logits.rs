@@ -7,7 +7,7 @@ use super::Setup;
 use super::served::Served;
 use crate::error::{GenerationError, SubmitError};
 use crate::kv::SequenceCache;
-use crate::model::{Batch, Group, Row};
+use crate::model::{Batch, Group, Row, Want};
 
 /// One text to compute.
 pub(crate) struct LogitsJob {
@@ -40,7 +40,7 @@ impl LogitsJob {
         let mut all = Vec::with_capacity(self.tokens.len());
         for tokens in self.tokens.chunks(setup.prefill_chunk) {
             let start = cache.computed();
-            let row = |(i, token): (usize, &u32)| Row { token: *token, position: start + i, cache: 0, logits: true };
+            let row = |(i, token): (usize, &u32)| Row { token: *token, position: start + i, cache: 0, want: Want::All };
             let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
             let gates = match &self.served {
                 Served::Gate(Some((gates, _))) => Some(gates.clone()),
@@ -51,7 +51,8 @@ impl LogitsJob {
             let batch = Batch { rows: &rows, mixes: &mixes, groups: &groups };
             let caches = std::iter::once(&mut cache);
             let logits = setup.model.forward(&setup.compute, &batch, caches, &mut scratch);
-            all.extend(logits.chunks_exact(setup.model.config().vocab_size).map(<[f32]>::to_vec));
+            let logits = logits.map_err(|e| GenerationError::of_device(&e))?;
+            all.extend(logits.values.chunks_exact(setup.model.config().vocab_size).map(<[f32]>::to_vec));
             cache.advance(rows.len());
         }
         Ok(all)

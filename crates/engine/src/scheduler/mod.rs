@@ -30,7 +30,7 @@ pub(crate) use served::{Merged, Served};
 use crate::budget::Budget;
 use crate::error::GenerationError;
 use crate::kv::Kv;
-use crate::model::{Batch, Model, Scratch, Weights};
+use crate::model::{Batch, Logits, Model, Scratch, Weights};
 use crate::sampling::Choosing;
 use crate::soups::SoupCache;
 use crate::stats::Counters;
@@ -81,6 +81,8 @@ pub(crate) struct Scheduler {
     scratch: Scratch,
     likelihoods: Vec<Likelihood>,
     choosing: Choosing,
+    /// The device does not answer any more.
+    lost: bool,
     #[cfg(test)]
     panic_next: bool,
 }
@@ -99,12 +101,13 @@ impl Scheduler {
             scratch,
             likelihoods: Vec::new(),
             choosing,
+            lost: false,
             #[cfg(test)]
             panic_next: false,
         }
     }
 
-    /// Works until it is shut down or nobody can ask any more.
+    /// Works until it is shut down, nobody can ask any more, or its device is lost.
     pub(crate) fn run(mut self) {
         loop {
             self.let_go();
@@ -117,6 +120,9 @@ impl Scheduler {
                 Ok(Some(command)) => self.take(command),
                 Ok(None) => {
                     self.step();
+                    if self.lost {
+                        return self.shut_down();
+                    }
                     self.scoring.step(&self.setup, &mut self.scratch, &mut self.likelihoods);
                 }
             }
@@ -165,19 +171,19 @@ impl Scheduler {
         if self.running.is_empty() {
             return;
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.compute()));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.compute())).unwrap_or(Err(GenerationError::Panicked));
         let counters = &self.setup.counters;
         counters.steps.fetch_add(1, Relaxed);
         counters.step_microseconds.fetch_add(begun.elapsed().as_micros() as u64, Relaxed);
-        if outcome.is_err() {
-            self.contain();
+        if let Err(error) = outcome {
+            self.contain(&error);
         }
         self.plan.clear();
         self.running.retain(|sequence| !sequence.ended);
     }
 
     /// Plans, computes and samples.
-    fn compute(&mut self) {
+    fn compute(&mut self) -> Result<(), GenerationError> {
         let Setup { model, base, compute, counters, prefill_chunk, speculation, .. } = &self.setup;
         let (running, plan) = (&mut self.running, &mut self.plan);
         for sequence in running.iter_mut().filter(|sequence| !sequence.is_decoding()) {
@@ -193,6 +199,7 @@ impl Scheduler {
         let batch = Batch { rows: &plan.rows, mixes: &plan.mixes, groups: &plan.groups };
         let caches = running.iter_mut().map(|sequence| &mut sequence.cache);
         let logits = model.forward(compute, &batch, caches, &mut self.scratch);
+        let Logits { values, summed } = logits.map_err(|e| GenerationError::of_device(&e))?;
         let gated = plan.groups.iter().filter(|g| g.gates.is_some()).map(|g| g.rows.len() as u64).sum();
         counters.gate_tokens.fetch_add(gated, Relaxed);
         for (sequence, count) in
@@ -204,23 +211,30 @@ impl Scheduler {
         }
         let vocabulary = model.config().vocab_size;
         self.likelihoods.resize(plan.sampled.len(), Likelihood::default());
-        compute.likelihoods(logits, vocabulary, &mut self.likelihoods);
-        let mut rows = logits.chunks_exact(vocabulary).zip(&self.likelihoods);
+        match summed {
+            Some(summed) => self.likelihoods.copy_from_slice(summed),
+            None => compute.likelihoods(values, vocabulary, &mut self.likelihoods),
+        }
+        // Where they were summed up elsewhere, there are no logits, and nobody needs them.
+        let logits = |row: usize| values.get(row * vocabulary..(row + 1) * vocabulary).unwrap_or_default();
+        let mut rows = self.likelihoods.iter().enumerate().map(|(row, likelihood)| (logits(row), likelihood));
         for own in plan.sampled.chunk_by(|a, b| a == b) {
             running[own[0]].advance(rows.clone().take(own.len()), &mut self.choosing, counters);
             rows.nth(own.len() - 1);
         }
+        Ok(())
     }
 
-    /// After a crash: the step's sequences end with an error, the others go on with fresh buffers.
-    fn contain(&mut self) {
+    /// After a step that failed: its sequences end with the error, the others go on with fresh buffers.
+    fn contain(&mut self, error: &GenerationError) {
         self.setup.counters.panics.fetch_add(1, Relaxed);
-        tracing::error!(rows = self.plan.rows.len(), "a step crashed; its requests were ended");
+        tracing::error!(rows = self.plan.rows.len(), %error, "a step failed; its requests were ended");
         self.scratch = self.setup.model.scratch();
+        self.lost = self.setup.model.device().is_some_and(|device| !device.responds());
         // Shorter when planning itself crashed: then it may be any of them.
         let counts = self.plan.counts.iter().copied().chain(std::iter::repeat(1));
         for (sequence, _) in self.running.iter_mut().zip(counts).filter(|(s, count)| *count > 0 && !s.ended) {
-            sequence.fail(GenerationError::Panicked);
+            sequence.fail(error.clone());
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::sequence::Sequence;
 use super::served::Served;
 use super::share::{Demand, share};
-use crate::model::{Group, Mix, Row, Weights};
+use crate::model::{Group, Mix, Row, Want, Weights};
 
 /// Chunks of prompts in a step that no running stream waits for: larger products, fewer steps.
 const UNHURRIED: usize = 4;
@@ -73,9 +73,13 @@ impl Plan {
         let computed = sequence.cache.computed();
         for position in computed..computed + self.counts[index] {
             // After the last token, and after each of its draft.
-            let logits = position + 1 >= sequence.tokens.len();
-            self.rows.push(Row { token: sequence.token(position), position, cache: index, logits });
-            if logits {
+            let want = match position + 1 >= sequence.tokens.len() {
+                true if sequence.needs_logits() => Want::All,
+                true => Want::Summed,
+                false => Want::Nothing,
+            };
+            self.rows.push(Row { token: sequence.token(position), position, cache: index, want });
+            if want != Want::Nothing {
                 self.sampled.push(index);
             }
             self.mixes.push(sequence.served.mix().cloned());

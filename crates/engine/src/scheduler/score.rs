@@ -11,7 +11,7 @@ use super::Setup;
 use super::sequence::Place;
 use crate::error::{GenerationError, SubmitError};
 use crate::kv::SequenceCache;
-use crate::model::{Batch, Gates, Group, Mix, Row, Scratch};
+use crate::model::{Batch, Gates, Group, Mix, Row, Scratch, Want};
 
 /// For each soup, the log-probability of each token of the answer.
 pub(crate) type Scores = Vec<Vec<f32>>;
@@ -95,8 +95,9 @@ impl ScoreJob {
         let (rows, mixes, groups) = self.plan(count, setup);
         let batch = Batch { rows: &rows, mixes: &mixes, groups: &groups };
         let logits = setup.model.forward(&setup.compute, &batch, self.caches.iter_mut(), scratch);
+        let logits = logits.map_err(|e| GenerationError::of_device(&e))?.values;
         let vocabulary = setup.model.config().vocab_size;
-        let wanted: Vec<&Row> = rows.iter().filter(|row| row.logits).collect();
+        let wanted: Vec<&Row> = rows.iter().filter(|row| row.want == Want::All).collect();
         likelihoods.resize(wanted.len(), Likelihood::default());
         setup.compute.likelihoods(logits, vocabulary, likelihoods);
         for ((row, logits), likelihood) in wanted.iter().zip(logits.chunks_exact(vocabulary)).zip(likelihoods) {
@@ -121,7 +122,7 @@ impl ScoreJob {
                 token: self.tokens[position],
                 position,
                 cache,
-                logits: position + 1 >= self.prompt_tokens,
+                want: if position + 1 >= self.prompt_tokens { Want::All } else { Want::Nothing },
             }));
             let same = groups.last().is_some_and(|group| group.gates.is_some() == mix.is_some());
             if !same {

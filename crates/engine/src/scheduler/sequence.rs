@@ -138,6 +138,11 @@ impl Sequence {
         self.cache.find(self.prefix, &self.tokens)
     }
 
+    /// Whether choosing its next token takes all logits, and not only the likeliest.
+    pub(super) fn needs_logits(&self) -> bool {
+        self.sampler.needs_logits()
+    }
+
     /// Leaves its full pages to others.
     pub(super) fn share_prefix(&self) {
         if !self.is_shadow() {
@@ -178,7 +183,7 @@ impl Sequence {
     }
 
     /// Chooses the next token from the logits after the last one; more of them from those after its draft, as long as
-    /// they are what was drafted. `rows` are logits and what sums them up.
+    /// they are what was drafted. `rows` are logits, where they are needed, and what sums them up.
     pub(super) fn advance<'a>(
         &mut self,
         rows: impl Iterator<Item = (&'a [f32], &'a Likelihood)> + Clone,

@@ -22,7 +22,7 @@ struct Maker {
 
 impl Maker {
     fn new() -> Self {
-        let kv = Kv::new(PageShape::new(1, 1, 2, Precision::F32), Budget::new(1 << 20, || {}), 0);
+        let kv = Kv::new(PageShape::new(1, 1, 2, Precision::F32), Budget::new(1 << 20, || {}), 0, None);
         Self { kv, places: Arc::default() }
     }
 

@@ -9,10 +9,11 @@ use std::time::Instant;
 use tureen_kernels::Isa;
 use tureen_soup::{Pool, Soup, merge};
 
+use super::accelerator::Accelerator;
 use super::cell::{SoupCell, State};
 use super::merging::Merging;
 use crate::checkpoint::Checkpoint;
-use crate::model::{Layout, Model, Weights};
+use crate::model::{Model, Weights};
 
 /// Merges that may wait.
 const QUEUE: usize = 256;
@@ -40,12 +41,8 @@ pub(crate) struct Materials {
     pub(crate) base: Arc<Weights>,
     pub(crate) model: Arc<Model>,
     pub(crate) isa: Isa,
-}
-
-impl Materials {
-    fn layout(&self) -> Layout<'_> {
-        Layout { config: self.model.config(), precision: self.model.precision() }
-    }
+    /// A GPU that averages full-weight policies.
+    pub(crate) accelerator: Option<Arc<Accelerator>>,
 }
 
 /// What the merger has done.
@@ -84,8 +81,9 @@ impl Merger {
 
     /// Bytes of the tensors that `soup` changes, packed.
     pub(super) fn bytes(&self, pool: &Pool, soup: &Soup) -> u64 {
-        let shape = |name: &String| self.materials.checkpoint.shape(name).unwrap_or_default();
-        merge::touched(pool, soup).iter().map(|name| self.materials.layout().bytes(name, shape(name))).sum()
+        let Materials { checkpoint, model, .. } = &self.materials;
+        let touched = merge::touched(pool, soup);
+        model.layout().bytes(touched.iter().map(|name| (name.as_str(), checkpoint.shape(name).unwrap_or_default())))
     }
 
     pub(super) fn send(&self, job: Job) {
@@ -107,7 +105,7 @@ impl Merger {
 fn merged(from: &Materials, pool: &Pool, soup: &Soup, threads: &rayon::ThreadPool) -> State {
     let work = || {
         let source = Merging::new(from, pool, soup);
-        threads.install(|| from.base.derive(from.layout(), &source))
+        threads.install(|| from.base.derive(from.model.layout(), &source))
     };
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(weights)) => State::Ready(Arc::new(weights)),

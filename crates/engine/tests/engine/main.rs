@@ -8,6 +8,7 @@ mod backend;
 mod batch;
 mod beside;
 mod common;
+mod device;
 mod generate;
 mod golden;
 mod oracle;

@@ -29,6 +29,11 @@ impl Mean {
         &self.weights
     }
 
+    /// Place of the largest weight.
+    pub(super) fn anchor(&self) -> usize {
+        self.anchor
+    }
+
     pub(super) fn sums_to_one(&self) -> bool {
         self.total == 1.0
     }

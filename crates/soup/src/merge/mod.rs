@@ -18,6 +18,7 @@
 //! equal give exactly that policy, whatever the weights, and one policy alone gives exactly itself.
 
 mod as_peft;
+mod average;
 mod dare;
 mod delta;
 mod error;
@@ -31,6 +32,7 @@ mod ties;
 use std::collections::BTreeSet;
 
 pub use as_peft::{PeftAdapter, as_peft};
+pub use average::{Average, Source, average};
 pub(crate) use delta::Delta;
 pub use error::MergeError;
 pub use low_rank::{LowRank, is_low_rank, low_rank};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapter;
+mod average;
 mod base;
 mod configs;
 mod corrupt;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tureen_engine::{
-    Checkpoint, Engine, EngineOptions, Event, FinishReason, Generation, PathChoice, Precision, SamplingParams,
-    Submission,
+    Checkpoint, DeviceChoice, Engine, EngineOptions, Event, FinishReason, Generation, PathChoice, Precision,
+    SamplingParams, Submission,
 };
 use tureen_soup::Pool;
 
@@ -94,6 +94,7 @@ impl Generator {
             max_context,
             promote_after: 0,
             precision: Precision::F32,
+            device: DeviceChoice::Cpu,
             isa: None,
         };
         let pool = Arc::new(Pool::empty(checkpoint.base_facts().identity()));
