@@ -15,6 +15,7 @@ mod shape;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use candle_core::Device;
 use serde_json::json;
 use shape::Shape;
 use tureen_engine::DeviceChoice;
@@ -43,7 +44,7 @@ fn arguments() -> Result<Arguments, String> {
 
 fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
     let (device, facts) = match arguments.twin {
-        true => (candle_core::Device::Cpu, json!({"name": "the CPU, as a twin"})),
+        true => (Device::Cpu, json!({"name": "the CPU, as a twin"})),
         false => {
             let (device, facts) = tureen_cuda::open(0)?;
             let (major, minor) = facts.capability;
@@ -51,21 +52,24 @@ fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn std::error::E
             (device, json!({"name": facts.name, "capability": capability, "memory": facts.memory, "free": facts.free}))
         }
     };
+    let (checks, merging) = tensors(device, if arguments.twin { Shape::tiny() } else { Shape::seven_billion() })?;
+    let choice = if arguments.twin { DeviceChoice::Twin } else { DeviceChoice::Cuda(0) };
+    let folder = tempfile::tempdir()?;
+    let folder = arguments.keep.as_deref().unwrap_or(folder.path());
+    let serving = serving::measure(folder, choice)?;
+    Ok(json!({"device": facts, "checks": checks, "merging": merging, "serving": serving}))
+}
+
+/// Checks and merging. Gives back what they took on the device: serving needs it.
+fn tensors(device: Device, shape: Shape) -> candle_core::Result<(serde_json::Value, serde_json::Value)> {
     let checks = checks::run(&device)?;
-    let shape = if arguments.twin { Shape::tiny() } else { Shape::seven_billion() };
     let copied = merging::copy(&device, shape)?;
     let merging = json!({
         "copy_bytes_per_s": copied,
         "full": merging::full(&device, shape, copied)?,
         "lora": merging::lora(&device, shape)?,
     });
-    // What the tensors above took is needed now.
-    drop(device);
-    let choice = if arguments.twin { DeviceChoice::Twin } else { DeviceChoice::Cuda(0) };
-    let folder = tempfile::tempdir()?;
-    let folder = arguments.keep.as_deref().unwrap_or(folder.path());
-    let serving = serving::measure(folder, choice)?;
-    Ok(json!({"device": facts, "checks": checks, "merging": merging, "serving": serving}))
+    Ok((checks, merging))
 }
 
 fn main() -> ExitCode {
