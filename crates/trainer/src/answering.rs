@@ -168,7 +168,7 @@ fn identity(
     preference: &PreferenceOptions,
     options: &AnswerOptions,
 ) -> String {
-    let all = json!([checkpoint.sha256(), prompts, preference, options]).to_string();
+    let all = json!([checkpoint.sha256(), "int8", prompts, preference, options]).to_string();
     Sha256::digest(all).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::reward::{GateOptions, PartOptions, Rule};
+pub use crate::warm_start::{Turn, WarmStart};
 
 /// A whole run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -28,6 +29,9 @@ pub struct Config {
     /// What it is rewarded for.
     #[serde(default)]
     pub reward: RewardOptions,
+    /// How it begins, where the base hardly ever shows the preference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_start: Option<WarmStart>,
     /// How it is optimised.
     #[serde(default)]
     pub ppo: PpoOptions,
@@ -286,6 +290,7 @@ impl Config {
 
     /// Everything but the reward.
     pub(crate) fn check_run(&self) -> Result<(), String> {
+        self.warm_start.as_ref().map_or(Ok(()), WarmStart::check)?;
         let (ppo, generation) = (&self.ppo, &self.generation);
         let positive = [
             ("ppo.steps", ppo.steps as usize),

@@ -14,6 +14,7 @@ pub mod error;
 pub mod evaluation;
 pub mod generator;
 pub mod heldout;
+mod imitation;
 pub mod metrics;
 pub mod model;
 pub mod ops;
@@ -33,5 +34,6 @@ mod session;
 mod state;
 mod update;
 mod value;
+mod warm_start;
 
 pub use session::Session;

@@ -8,12 +8,13 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
-use tureen_engine::Checkpoint;
+use tureen_engine::{Checkpoint, Precision};
 
 use crate::clock::process_seconds;
 use crate::config::Config;
 use crate::error::TrainError;
 use crate::generator::{FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
+use crate::imitation::imitate;
 use crate::metrics::{MetricsLog, StepMetrics};
 use crate::model::{Base, LoraAdapter, load_base};
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
@@ -24,6 +25,7 @@ use crate::rollout::{Answered, Sample, judge};
 use crate::state::{Progress, load, save};
 use crate::update::{Learner, Targets, Updates};
 use crate::value::ValueHead;
+use crate::warm_start::WarmStart;
 
 /// The checkpoint's name in the run's folder.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -106,7 +108,7 @@ impl Session {
         let base = load_base(&checkpoint, longest)?;
         let reward = reward(&base, &checkpoint)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
-        let generator = Generator::start(checkpoint.clone(), base.geometry().positions)?;
+        let generator = Generator::start(checkpoint.clone(), base.geometry().positions, Precision::F32)?;
         let adapter = LoraAdapter::init(base.geometry(), config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
         let value_head = ValueHead::zero(base.geometry().hidden)?;
         let variables = adapter.variables().into_iter().chain(value_head.variables()).map(|(_, var)| var).collect();
@@ -145,8 +147,20 @@ impl Session {
             session.restore()?;
         } else if let Some(path) = session.config.run.start_from.clone() {
             session.take_over(&path)?;
+        } else if let Some(warm) = session.config.warm_start.clone() {
+            let used = process_seconds();
+            session.begin_warm(&warm)?;
+            session.cpu_seconds = process_seconds() - used;
         }
         Ok(session)
+    }
+
+    fn begin_warm(&self, warm: &WarmStart) -> Result<(), TrainError> {
+        let longest = self.config.generation.output_max_length;
+        let examples = warm.examples(&self.checkpoint, &self.base, self.reward.as_ref(), &self.prompts, longest)?;
+        imitate(&self.base, &self.adapter, &examples, &warm.training, |done, all, loss| {
+            tracing::info!(done, all, loss, "imitating");
+        })
     }
 
     /// The configuration.
@@ -187,7 +201,7 @@ impl Session {
         self.step
     }
 
-    /// Processor time of all steps done, in seconds.
+    /// Processor time of all steps done and of the warm start, in seconds.
     pub fn cpu_seconds(&self) -> f64 {
         self.cpu_seconds
     }

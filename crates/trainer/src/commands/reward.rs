@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use tureen_engine::Checkpoint;
+use tureen_engine::{Checkpoint, Precision};
 
 use super::updates::Updates;
 use crate::config::{LoraOptions, ModelOptions, read_checked};
@@ -233,7 +233,7 @@ fn own_answers(
             break;
         }
     }
-    let generator = Generator::start(checkpoint.clone(), base.geometry().positions)?;
+    let generator = Generator::start(checkpoint.clone(), base.geometry().positions, Precision::Int8)?;
     let soup = generator.base()?;
     let order = |(row, prompt): (usize, &Vec<u32>)| Order {
         prompt: prompt.clone(),

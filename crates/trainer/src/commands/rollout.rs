@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use tureen_engine::Checkpoint;
+use tureen_engine::{Checkpoint, Precision};
 
 use crate::answering::{AnswerOptions, PreferenceOptions, answer_prompts, longest_prompt};
 use crate::config::{ModelOptions, read_checked};
@@ -103,7 +103,7 @@ pub fn rollout(args: RolloutArgs) -> Result<(), TrainError> {
         longest = longest.max(longest_prompt(&checkpoint, &prompts, preference)?);
     }
     std::fs::create_dir_all(&out).map_err(TrainError::io(&out))?;
-    let generator = Generator::start(checkpoint, longest + generation.max_new_tokens)?;
+    let generator = Generator::start(checkpoint, longest + generation.max_new_tokens, Precision::Int8)?;
     for preference in preferences {
         let path = out.join(format!("{}.jsonl", preference.id));
         let written = answer_prompts(&generator, &prompts, &preference, &generation, &path)?;

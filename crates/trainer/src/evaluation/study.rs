@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tureen_engine::Checkpoint;
+use tureen_engine::{Checkpoint, Precision};
 use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 
 use super::answers::{Kitchen, Reply, Speaker};
@@ -61,7 +61,7 @@ pub fn evaluate(config: &EvaluationConfig) -> Result<Evaluation, TrainError> {
     }
     let longest = config.prompts.max_prompt_tokens + added * pool.dimensions().len() + config.generation.max_new_tokens;
     let base = load_base(&checkpoint, longest)?;
-    let generator = Generator::start(checkpoint.clone(), base.geometry().positions)?;
+    let generator = Generator::start(checkpoint.clone(), base.geometry().positions, Precision::Int8)?;
     let known = std::cell::RefCell::default();
     let kitchen =
         Kitchen { base: &base, generator: &generator, prompts: &prompts, generation: &config.generation, known };
