@@ -96,6 +96,32 @@ impl WarmStart {
         prompts: &[Prompt],
         longest: usize,
     ) -> Result<Vec<Example>, TrainError> {
+        let sets = self.answers(checkpoint, prompts, longest)?;
+        let (mut examples, mut sum) = (Vec::new(), 0.0);
+        for (index, prompt) in prompts.iter().enumerate() {
+            let responses: Vec<&Response> = sets.iter().map(|set| &set[index]).collect();
+            let scores = scores(checkpoint, base, reward, prompt, &responses)?;
+            let best = scores.into_iter().zip(responses).max_by(|(a, _), (b, _)| a.total_cmp(b));
+            if let Some((score, response)) = best.filter(|(score, _)| *score >= self.least) {
+                examples.push((prompt.tokens.clone(), response.tokens.clone()));
+                sum += score;
+            }
+        }
+        if examples.is_empty() {
+            let least = self.least;
+            return Err(TrainError::Invalid(format!("warm_start: no answer behind the turns has a score of {least}")));
+        }
+        tracing::info!(examples = examples.len(), score = sum / examples.len() as f64, "answers to imitate");
+        Ok(examples)
+    }
+
+    /// The answers of the base to all prompts, one set after the other, each behind other turns.
+    fn answers(
+        &self,
+        checkpoint: &Arc<Checkpoint>,
+        prompts: &[Prompt],
+        longest: usize,
+    ) -> Result<Vec<Vec<Response>>, TrainError> {
         let asked: Result<Vec<_>, _> =
             (0..self.answers).map(|set| self.behind_turns(checkpoint, set, prompts)).collect();
         let asked = asked?;
@@ -116,22 +142,7 @@ impl WarmStart {
             sets.push([generator.answer(first)?, generator.answer(others)?].concat());
             tracing::info!(done = set + 1, all = self.answers, "answers to each prompt");
         }
-        let (mut examples, mut sum) = (Vec::new(), 0.0);
-        for (index, prompt) in prompts.iter().enumerate() {
-            let responses: Vec<&Response> = sets.iter().map(|set| &set[index]).collect();
-            let scores = scores(checkpoint, base, reward, prompt, &responses)?;
-            let best = scores.into_iter().zip(responses).max_by(|(a, _), (b, _)| a.total_cmp(b));
-            if let Some((score, response)) = best.filter(|(score, _)| *score >= self.least) {
-                examples.push((prompt.tokens.clone(), response.tokens.clone()));
-                sum += score;
-            }
-        }
-        if examples.is_empty() {
-            let least = self.least;
-            return Err(TrainError::Invalid(format!("warm_start: no answer behind the turns has a score of {least}")));
-        }
-        tracing::info!(examples = examples.len(), score = sum / examples.len() as f64, "answers to imitate");
-        Ok(examples)
+        Ok(sets)
     }
 
     /// The tokens of all prompts behind the same turns, others for each `set`: what stands before all is computed once.
