@@ -9,12 +9,10 @@ use crate::error::TrainError;
 use crate::generator::{Generator, Order, Response, Sampling, answer_seed};
 use crate::imitation::Example;
 use crate::model::Base;
-use crate::ops::to_vec;
 use crate::prompts::{Prompt, chat_tokens};
 use crate::reward::{Answer, Reward, Scoring};
 use crate::reward_model::TrainingOptions;
 use crate::rollout::base_nll;
-use crate::sequence::score;
 
 /// Turns that the base is shown before a prompt, at most.
 const SHOWN: usize = 4;
@@ -96,11 +94,16 @@ impl WarmStart {
         prompts: &[Prompt],
         longest: usize,
     ) -> Result<Vec<Example>, TrainError> {
-        let sets = self.answers(checkpoint, prompts, longest)?;
+        let asked: Result<Vec<_>, _> =
+            (0..self.answers).map(|set| self.behind_turns(checkpoint, set, prompts)).collect();
+        let asked = asked?;
+        let context = asked.iter().flatten().map(Vec::len).max().unwrap_or_default() + longest;
+        let generator = Generator::start(checkpoint.clone(), context, Precision::Int8)?;
+        let sets = self.answers(&generator, asked, longest)?;
         let (mut examples, mut sum) = (Vec::new(), 0.0);
         for (index, prompt) in prompts.iter().enumerate() {
             let responses: Vec<&Response> = sets.iter().map(|set| &set[index]).collect();
-            let scores = scores(checkpoint, base, reward, prompt, &responses)?;
+            let scores = scores(&generator, base, reward, prompt, &responses)?;
             let best = scores.into_iter().zip(responses).max_by(|(a, _), (b, _)| a.total_cmp(b));
             if let Some((score, response)) = best.filter(|(score, _)| *score >= self.least) {
                 examples.push((prompt.tokens.clone(), response.tokens.clone()));
@@ -115,18 +118,13 @@ impl WarmStart {
         Ok(examples)
     }
 
-    /// The answers of the base to all prompts, one set after the other, each behind other turns.
+    /// The answers to all prompts, set by set.
     fn answers(
         &self,
-        checkpoint: &Arc<Checkpoint>,
-        prompts: &[Prompt],
+        generator: &Generator,
+        asked: Vec<Vec<Vec<u32>>>,
         longest: usize,
     ) -> Result<Vec<Vec<Response>>, TrainError> {
-        let asked: Result<Vec<_>, _> =
-            (0..self.answers).map(|set| self.behind_turns(checkpoint, set, prompts)).collect();
-        let asked = asked?;
-        let context = asked.iter().flatten().map(Vec::len).max().unwrap_or_default() + longest;
-        let generator = Generator::start(checkpoint.clone(), context, Precision::Int8)?;
         let soup = generator.base()?;
         let mut sets = Vec::with_capacity(self.answers);
         for (set, asked) in asked.into_iter().enumerate() {
@@ -162,22 +160,21 @@ impl WarmStart {
 
 /// Scores `responses` to `prompt` as if it had been asked alone.
 fn scores(
-    checkpoint: &Checkpoint,
+    generator: &Generator,
     base: &Base,
     reward: &dyn Reward,
     prompt: &Prompt,
     responses: &[&Response],
 ) -> Result<Vec<f64>, TrainError> {
-    let pairs: Vec<_> =
-        responses.iter().map(|response| (prompt.tokens.as_slice(), response.tokens.as_slice())).collect();
-    let mut log_probs = to_vec(&score(base, None, &pairs)?.log_probs)?.into_iter().map(f64::from);
     let read = |response: &&Response| {
-        let own: Vec<f64> = log_probs.by_ref().take(response.tokens.len()).collect();
-        (checkpoint.tokenizer().decode(&response.tokens), base_nll(&own))
+        let log_probs = generator.base_log_probs(&prompt.tokens, &response.tokens)?;
+        let log_probs: Vec<f64> = log_probs.into_iter().map(f64::from).collect();
+        Ok((generator.checkpoint().tokenizer().decode(&response.tokens), base_nll(&log_probs)))
     };
-    let read: Vec<_> = responses.iter().map(read).collect();
-    let rows = responses.iter().zip(&read).map(|(response, read)| Scoring {
-        answer: Answer { prompt: &prompt.text, text: &read.0, ended: response.ended, base_nll: read.1 },
+    let read: Result<Vec<_>, TrainError> = responses.iter().map(read).collect();
+    let read = read?;
+    let rows = responses.iter().zip(&read).map(|(response, (text, base_nll))| Scoring {
+        answer: Answer { prompt: &prompt.text, text, ended: response.ended, base_nll: *base_nll },
         prompt: &prompt.tokens,
         response: &response.tokens,
         active: &[],

@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tokio::runtime::{Builder, Runtime};
 use tureen_engine::{
     Checkpoint, DeviceChoice, Engine, EngineOptions, Event, FinishReason, Generation, PathChoice, Precision,
-    SamplingParams, Submission,
+    SamplingParams, Submission, Text,
 };
 use tureen_soup::Pool;
 
@@ -68,6 +69,8 @@ pub struct Order {
 /// A running engine for orders of one base.
 pub struct Generator {
     engine: Engine,
+    /// Waits for scores.
+    runtime: Runtime,
 }
 
 impl Generator {
@@ -100,7 +103,8 @@ impl Generator {
         };
         let pool = Arc::new(Pool::empty(checkpoint.base_facts().identity()));
         let engine = Engine::start(checkpoint, pool, options).map_err(|error| TrainError::Base(error.to_string()))?;
-        Ok(Self { engine })
+        let runtime = Builder::new_current_thread().build().map_err(|error| TrainError::Base(error.to_string()))?;
+        Ok(Self { engine, runtime })
     }
 
     /// The base.
@@ -133,6 +137,19 @@ impl Generator {
             responses.push(collect(generation)?);
         }
         Ok(responses)
+    }
+
+    /// Log-probability under the base, in nats, of each token of a finished `answer` to `prompt` (tokens, the prompt's of the
+    /// chat up to the assistant's turn).
+    ///
+    /// # Errors
+    /// A sequence that is too long, or an engine that fails.
+    pub fn base_log_probs(&self, prompt: &[u32], answer: &[u32]) -> Result<Vec<f32>, TrainError> {
+        let PooledSoup { pool, soup } = self.base()?;
+        let text = Text { prompt: prompt.to_vec(), answer: answer.to_vec(), pool, soups: vec![soup] };
+        let scores = self.runtime.block_on(self.engine.score(text));
+        let mut scores = scores.map_err(|error| TrainError::Generation(error.to_string()))?;
+        Ok(scores.pop().flatten().unwrap_or_default())
     }
 
     fn submit(&self, order: &Order) -> Result<Generation, TrainError> {
