@@ -62,7 +62,7 @@ fn file(dir: &TempDir) -> PathBuf {
 
 fn learned() -> String {
     let learning = Learning::default();
-    let mut taste = Taste::new(POLICIES.map(str::to_owned).to_vec(), vec![1.0 / 6.0; 6], &learning);
+    let mut taste = Taste::new(POLICIES.map(str::to_owned).to_vec(), &[1.0 / 6.0; 6], &learning);
     for turn in 0..4 {
         let gains: Vec<f64> = (0..6).map(|policy| f64::from((policy * 7 + turn * 5) % 11) - 5.0).collect();
         taste.learn(&gains, 1.0, &learning);

@@ -6,7 +6,7 @@ mod question;
 
 pub use answers::{Found, KEPT, Keeping, Recent, Said};
 pub use lesson::{Judged, Lesson, judge};
-pub use question::{Question, next_question};
+pub use question::{Question, Wanted, candidates, gains, next_question};
 
 use tureen_soup::Pool;
 use tureen_soup::learn::{Learning, Taste};
@@ -32,11 +32,11 @@ pub fn taste(draft: Option<&Draft>, policies: &[String], learning: &Learning) ->
         policies.iter().map(|name| if largest > 0.0 { wished(name) / largest } else { 1.0 }).collect();
     let sum: f64 = weights.iter().sum();
     weights.iter_mut().for_each(|weight| *weight /= sum);
-    Taste::new(policies.to_vec(), weights, learning)
+    Taste::new(policies.to_vec(), &weights, learning)
 }
 
-/// Names of the policies of `pool`, unless they are too many to learn about.
-fn names(pool: &Pool) -> Option<Vec<String>> {
+/// Names of the policies of `pool`, unless they are too few or too many to learn about.
+pub fn names(pool: &Pool) -> Option<Vec<String>> {
     let count = pool.policies().len();
     (2..=POLICIES).contains(&count).then(|| pool.policies().iter().map(|policy| policy.id().to_string()).collect())
 }

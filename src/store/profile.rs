@@ -44,7 +44,7 @@ pub struct Draft {
     pub preference: Preference,
     /// How policies are mixed for it.
     pub merge: MergeOptions,
-    /// What their choices told, of which the preference is the likeliest.
+    /// What their choices told: the preference is what that lets expect.
     pub learned: Option<Taste>,
 }
 

@@ -11,6 +11,7 @@ use super::generate::{ChatMessage, conversation};
 use super::merge::PreferenceSchema;
 use crate::config::Limits;
 use crate::extract::Validate;
+use crate::learning::Question;
 use crate::problem::ApiError;
 
 /// What a user thinks of answers: a choice (`chosen` and `rejected`), a rating (`answer` and `rating`), or an edited answer
@@ -131,12 +132,22 @@ pub struct MovedView {
 /// Two preferences to let a user choose between.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct QuestionView {
-    /// Generate one answer with this.
+    /// Generate one answer with this; `{}` is the base.
     #[schema(value_type = PreferenceSchema)]
     pub first: Preference,
     /// ... and the other, to the same prompt, with this.
     #[schema(value_type = PreferenceSchema)]
     pub second: Preference,
-    /// How much the choice would teach at most, in nats, by estimate.
+    /// `merge.strength` of the first and of the second.
+    pub strengths: [f64; 2],
+    /// How much the choice would teach, in nats, by estimate.
     pub teaches: f64,
+}
+
+impl From<Question> for QuestionView {
+    fn from(question: Question) -> Self {
+        let Question { first, second, teaches } = question;
+        let strengths = [first.strength, second.strength];
+        Self { first: first.preference, second: second.preference, strengths, teaches }
+    }
 }

@@ -136,7 +136,7 @@ pub struct ProfileView {
     /// How policies are mixed for the user.
     #[schema(value_type = MergeOptionsSchema)]
     pub merge: MergeOptions,
-    /// What the user's choices told; the preference is the likeliest that explains them.
+    /// What the user's choices told; the preference is what they let expect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learned: Option<LearnedView>,
     /// Names this state of the profile; also in the header `ETag`, in quotes.
@@ -175,7 +175,7 @@ pub struct LearnedView {
 impl LearnedView {
     /// Shows `taste`.
     pub fn new(taste: &Taste) -> Self {
-        let deviations = taste.policies().iter().cloned().zip(taste.deviations()).collect();
+        let deviations = taste.policies().iter().cloned().zip(taste.belief().deviations()).collect();
         Self { choices: taste.choices(), deviations }
     }
 }

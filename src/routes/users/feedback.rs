@@ -88,7 +88,8 @@ fn learned(current: Option<&Profile>, judged: &Judged, learning: &Learning) -> (
 }
 
 fn preference(taste: &Taste) -> Preference {
-    let named = taste.policies().iter().cloned().zip(taste.weights());
+    let belief = taste.belief();
+    let named = taste.policies().iter().cloned().zip(belief.weights().iter().copied());
     Preference::from_pairs(named.filter(|(_, weight)| *weight > LEAST)).expect("weights are finite and at least 0")
 }
 
@@ -168,14 +169,16 @@ async fn tokens(app: &App, messages: Vec<Message>) -> Result<Vec<u32>, ApiError>
 
 fn view(target: &Target, judged: &Judged, before: &Taste, profile: &Profile, learning: &Learning) -> FeedbackView {
     let after = profile.draft.learned.as_ref().unwrap_or(before);
-    let (old, new, deviations) = (before.weights(), after.weights(), after.deviations());
+    let (old, new) = (before.belief(), after.belief());
+    let deviations = new.deviations();
     let moved: BTreeMap<String, MovedView> = (0..judged.policies.len())
         .map(|i| {
-            let moved = MovedView { before: old[i], after: new[i], deviation: deviations[i], gain: judged.gains[i] };
+            let (before, after, gain) = (old.weights()[i], new.weights()[i], judged.gains[i]);
+            let moved = MovedView { before, after, deviation: deviations[i], gain };
             (judged.policies[i].clone(), moved)
         })
         .collect();
-    let probability = before.probability(&judged.gains, learning);
+    let probability = old.probability(&judged.gains, learning);
     FeedbackView {
         user: target.user.as_str().to_owned(),
         preference: profile.draft.preference.clone(),

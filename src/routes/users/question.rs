@@ -2,18 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
-use tureen_soup::Preference;
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::extract::Target;
-use crate::learning::{next_question, taste};
+use crate::learning::{names, next_question, taste};
 use crate::problem::ApiError;
 use crate::wire::feedback::QuestionView;
 use crate::wire::problem::Problem;
 
-/// The pair of preferences whose answers would teach most about a user
+/// The two soups whose answers would teach most about a user
 ///
-/// Generate an answer with each to the same prompt, let the user choose, and send the choice as feedback.
+/// Generate an answer with each preference at its strength (`merge.strength`) to the same prompt, let the user choose, and
+/// send the choice as feedback. Only soups are named that your rules let be served.
 #[utoipa::path(
     get,
     path = "/users/{id}/next-question",
@@ -29,19 +30,15 @@ use crate::wire::problem::Problem;
 )]
 pub(in crate::routes) async fn question(
     State(app): State<App>,
+    caller: Caller,
     target: Target,
 ) -> Result<Json<QuestionView>, ApiError> {
     let (found, _) = target.profiles.get(&target.owner, &target.user).await?;
     let (pool, learning) = (app.engine.pool(), &app.config.learning.model);
-    let names: Vec<String> = pool.policies().iter().map(|policy| policy.id().to_string()).collect();
-    let none =
-        || ApiError::invalid("nothing_to_learn", "user", "preferences are learned over pools of 2 to 64 policies");
-    if names.is_empty() {
-        return Err(none());
-    }
-    let taste = taste(found.as_deref().map(|profile| &profile.draft), &names, learning);
-    let question = next_question(&pool, &taste, learning).ok_or_else(none)?;
-    let only = |name: String| Preference::from_pairs([(name, 1.0)]).expect("1 is a weight");
-    let (first, second) = (only(question.first), only(question.second));
-    Ok(Json(QuestionView { first, second, teaches: question.teaches }))
+    let nothing = |detail| ApiError::invalid("nothing_to_learn", "user", detail);
+    let names = names(&pool).ok_or_else(|| nothing("preferences are learned over pools of 2 to 64 policies"))?;
+    let belief = taste(found.as_deref().map(|profile| &profile.draft), &names, learning).belief();
+    let question = next_question(&pool, caller.rules(), &belief, learning)
+        .ok_or_else(|| nothing("the rules leave no two answers of single policies or the base to compare"))?;
+    Ok(Json(QuestionView::from(question)))
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::quadratic::{dot, on_simplex, times};
+use super::Belief;
+use super::choice::{Said, said};
+use super::matrix::{add_outer, diagonal, dot, times};
+use super::simplex::{centred, within};
 
 /// How choices are read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,7 +13,7 @@ pub struct Learning {
     /// β: how surely somebody chooses what they value more. 1 takes the log-probabilities at their word, less for people
     /// who also choose by what no policy knows.
     pub sharpness: f64,
-    /// Standard deviation of each weight before the first choice.
+    /// Standard deviation of each weight before the first choice, if there were no bounds to it.
     pub prior: f64,
     /// Of what is known before a choice, how much is kept: 1 forgets nothing.
     pub memory: f64,
@@ -22,12 +25,13 @@ impl Default for Learning {
     }
 }
 
-/// A normal distribution over weights that sum to 1.
+/// What is kept of one person: a normal distribution over weights that sum to 1, of which the part counts whose weights are
+/// all at least 0 ([`Taste::belief`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Taste {
     /// Names of the policies.
     policies: Vec<String>,
-    /// The mean, which may lie outside the simplex by a little.
+    /// The mean of the whole, which may lie outside the simplex.
     mean: Vec<f64>,
     /// Row by row; rows and columns sum to 0.
     covariance: Vec<f64>,
@@ -36,12 +40,21 @@ pub struct Taste {
 }
 
 impl Taste {
-    /// What is known of somebody who chose nothing yet: `weights`, which sum to 1, and how sure that is.
-    pub fn new(policies: Vec<String>, weights: Vec<f64>, learning: &Learning) -> Self {
+    /// What is known of somebody who chose nothing yet: they are expected to want `weights`, which sum to 1, but none of
+    /// them is ruled out.
+    pub fn new(policies: Vec<String>, weights: &[f64], learning: &Learning) -> Self {
         let n = policies.len();
         let variance = learning.prior * learning.prior;
         let entry = |i: usize| variance * (f64::from(u8::from(i / n == i % n)) - 1.0 / n as f64);
-        Self { policies, mean: weights, covariance: (0..n * n).map(entry).collect(), choices: 0 }
+        Self::expecting(policies, weights, (0..n * n).map(entry).collect())
+    }
+
+    fn expecting(policies: Vec<String>, weights: &[f64], covariance: Vec<f64>) -> Self {
+        let least = LEAST / weights.len() as f64;
+        let raised: Vec<f64> = weights.iter().map(|weight| weight.max(least)).collect();
+        let sum: f64 = raised.iter().sum();
+        let inside: Vec<f64> = raised.iter().map(|weight| weight / sum).collect();
+        Self { policies, mean: centred(&covariance, &inside), covariance, choices: 0 }
     }
 
     /// Names of the policies.
@@ -54,67 +67,36 @@ impl Taste {
         self.choices
     }
 
-    /// Standard deviation of each weight.
-    pub fn deviations(&self) -> Vec<f64> {
-        let n = self.policies.len();
-        (0..n).map(|i| self.covariance[i * n + i].max(0.0).sqrt()).collect()
-    }
-
-    /// The likeliest weights: at least 0, summing to 1.
-    pub fn weights(&self) -> Vec<f64> {
-        on_simplex(&self.mean, &self.covariance)
-    }
-
-    /// Probability that somebody of this taste prefers what gains `gains` on the other: `σ(β m·d)`, softened by what is not
-    /// known of w (MacKay 1992).
-    pub fn probability(&self, gains: &[f64], learning: &Learning) -> f64 {
-        let (z, variance) = self.margin(gains, learning);
-        sigmoid(z / (1.0 + std::f64::consts::PI * variance / 8.0).sqrt())
-    }
-
-    /// How much an answer to the question would teach, in nats at most: `½ ln(1 + p(1−p) β² dᵀSd)`.
-    pub fn information(&self, gains: &[f64], learning: &Learning) -> f64 {
-        let (_, variance) = self.margin(gains, learning);
-        let p = self.probability(gains, learning);
-        0.5 * (p * (1.0 - p) * variance).ln_1p()
-    }
-
-    fn margin(&self, gains: &[f64], learning: &Learning) -> (f64, f64) {
-        let beta = learning.sharpness;
-        (beta * dot(&self.mean, gains), beta * beta * dot(gains, &times(&self.covariance, gains)).max(0.0))
+    /// What that says of the weights.
+    pub fn belief(&self) -> Belief {
+        let (mean, covariance) = within(&self.mean, &self.covariance);
+        Belief { mean, covariance }
     }
 
     /// Learns that what gains `gains` on the other was preferred (`preferred` 1), was not (0), or something in between.
     ///
-    /// Laplace's approximation around the posterior's maximum. On the plane that is a search along one line,
-    /// `m + t S d` with `t = β (y − σ(β d·(m + t S d)))`, and the covariance loses `h S d dᵀ S / (1 + h dᵀSd)` with
-    /// `h = β² p (1 − p)` there. Before, what was known fades: the covariance grows by `1 / memory`, never beyond the prior's.
+    /// Moments are matched: a normal factor of the value `d · w`, with precision h and pull g, gives it the mean and the
+    /// variance within the simplex that the choice does. The distribution times that factor is normal again: its
+    /// covariance loses `h S d dᵀ S / (1 + h dᵀSd)`, its mean moves by `(g − h d·m) S d / (1 + h dᵀSd)`. Before, what was
+    /// known fades: the covariance grows by `1 / memory`, never beyond the prior's.
     pub fn learn(&mut self, gains: &[f64], preferred: f64, learning: &Learning) {
         self.fade(learning);
-        let beta = learning.sharpness;
-        let direction = times(&self.covariance, gains);
-        let (variance, at) = (dot(gains, &direction).max(0.0), dot(&self.mean, gains));
-        // t falls from y=1 at −∞ to y=0 at ∞ on the right and rises on the left: they cross once.
-        let over = |t: f64| t - beta * (preferred - sigmoid(beta * (at + t * variance)));
-        let (mut low, mut high) = (-beta, beta);
-        for _ in 0..BISECTIONS {
-            let middle = f64::midpoint(low, high);
-            if over(middle) > 0.0 { high = middle } else { low = middle }
-        }
-        let t = f64::midpoint(low, high);
-        self.mean.iter_mut().zip(&direction).for_each(|(mean, d)| *mean += t * d);
-        let p = sigmoid(beta * (at + t * variance));
-        let h = beta * beta * p * (1.0 - p);
-        let n = self.policies.len();
-        for (i, entry) in self.covariance.iter_mut().enumerate() {
-            *entry -= h * direction[i / n] * direction[i % n] / (1.0 + h * variance);
-        }
         self.choices += 1;
+        let (value, variance) = self.belief().value(gains);
+        if variance <= KNOWN * dot(gains, gains) {
+            return;
+        }
+        let Said { precision, pull } = said(value, variance, preferred, learning.sharpness);
+        let direction = times(&self.covariance, gains);
+        let share = 1.0 / (1.0 + precision * dot(gains, &direction).max(0.0));
+        let step = (pull - precision * dot(&self.mean, gains)) * share;
+        self.mean.iter_mut().zip(&direction).for_each(|(mean, d)| *mean += step * d);
+        add_outer(&mut self.covariance, -precision * share, &direction);
     }
 
     fn fade(&mut self, learning: &Learning) {
         let n = self.policies.len();
-        let now: f64 = (0..n).map(|i| self.covariance[i * n + i]).sum();
+        let now: f64 = diagonal(&self.covariance, n).sum();
         let prior = learning.prior * learning.prior * n.saturating_sub(1) as f64;
         if now > 0.0 {
             let growth = (1.0 / learning.memory).min((prior / now).max(1.0));
@@ -122,30 +104,33 @@ impl Taste {
         }
     }
 
-    /// The same taste over `policies`: what is known of those that stay is kept, others begin at 0 with the prior.
+    /// The same taste over `policies`: what is known of those that stay is kept, others are expected at 0, with the prior.
     #[must_use]
     pub fn over(&self, policies: Vec<String>, learning: &Learning) -> Self {
         if policies == self.policies {
             return self.clone();
         }
         let (n, m) = (policies.len(), self.policies.len());
+        let known = self.belief();
         let place: Vec<Option<usize>> =
             policies.iter().map(|name| self.policies.iter().position(|known| known == name)).collect();
-        let mut weights: Vec<f64> = place.iter().map(|at| at.map_or(0.0, |at| self.mean[at])).collect();
-        let missing = (1.0 - weights.iter().sum::<f64>()) / n as f64;
-        weights.iter_mut().for_each(|weight| *weight += missing);
-        let mut taste = Self::new(policies, weights, learning);
-        let known = |i: usize| Some((place[i / n]?, place[i % n]?));
-        for (i, entry) in taste.covariance.iter_mut().enumerate() {
-            if let Some((row, column)) = known(i) {
-                *entry = self.covariance[row * m + column];
-            }
-        }
-        centre(&mut taste.covariance, n);
-        taste.choices = self.choices;
-        taste
+        let weights: Vec<f64> = place.iter().map(|at| at.map_or(0.0, |at| known.mean[at])).collect();
+        let entry = |i: usize| match (place[i / n], place[i % n]) {
+            (Some(row), Some(column)) => self.covariance[row * m + column],
+            _ if i / n == i % n => learning.prior * learning.prior,
+            _ => 0.0,
+        };
+        let mut covariance = (0..n * n).map(entry).collect::<Vec<_>>();
+        centre(&mut covariance, n);
+        Self { choices: self.choices, ..Self::expecting(policies, &weights, covariance) }
     }
 }
+
+/// Of an even share, what nobody is expected to want less of before they chose: a weight of 0 could not be learned away.
+const LEAST: f64 = 0.1;
+
+/// Variance of a weighted mean of weights that is as good as none: they are known to a ten-thousandth.
+const KNOWN: f64 = 1e-8;
 
 /// Takes the means of rows and columns out, so that the distribution stays on the plane.
 fn centre(matrix: &mut [f64], n: usize) {
@@ -155,11 +140,4 @@ fn centre(matrix: &mut [f64], n: usize) {
         // Symmetric: the mean of a column is that of its row.
         *entry += all - rows[i / n] - rows[i % n];
     }
-}
-
-/// Halvings of an interval of at most 2β: below the precision of its ends.
-const BISECTIONS: usize = 60;
-
-fn sigmoid(z: f64) -> f64 {
-    1.0 / (1.0 + (-z).exp())
 }

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use apply::Ruled;
 pub use breach::{Breach, RulesError};
-pub(crate) use project::project;
 pub use text::{InvalidRule, RulesText};
 
 use crate::{Method, Pool};

@@ -5,7 +5,7 @@
 /// The solution is `x_i = clamp(v_i − τ, lower_i, upper_i)` (the conditions of Karush, Kuhn and Tucker), and its sum falls
 /// with τ in straight pieces that meet where a coordinate reaches or leaves a bound: the piece that holds `sum` is
 /// found by bisection over these places, and τ on it by one division.
-pub(crate) fn project(v: &[f64], lower: &[f64], upper: &[f64], sum: f64) -> Vec<f64> {
+pub(super) fn project(v: &[f64], lower: &[f64], upper: &[f64], sum: f64) -> Vec<f64> {
     let at = |tau: f64| -> Vec<f64> {
         let bounds = lower.iter().zip(upper);
         v.iter().zip(bounds).map(|(v, (lower, upper))| (v - tau).clamp(*lower, *upper)).collect()
