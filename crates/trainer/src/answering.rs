@@ -1,7 +1,5 @@
 //! Answers to be compared: every prompt under a preference's instruction, under the opposite one, and plain.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +9,8 @@ use tureen_engine::{Checkpoint, Message};
 
 use crate::error::TrainError;
 use crate::generator::{Generator, Order, Sampling, answer_seed};
+use crate::journal::Journal;
 use crate::prompts::{chat_tokens, instructed};
-use crate::state::write_atomically;
 
 /// Prompts that are answered between two writes.
 const GROUP: usize = 16;
@@ -83,8 +81,8 @@ pub fn answer_prompts(
     out: &Path,
 ) -> Result<Written, TrainError> {
     let identity = identity(generator.checkpoint(), prompts, preference, options);
-    let remembered = take_up(out, &identity)?;
-    let mut file = OpenOptions::new().append(true).open(out).map_err(TrainError::io(out))?;
+    let (mut journal, remembered) = Journal::take_up(out, "rollout", &identity)?;
+    let remembered = remembered.len();
     let ways = preference.ways();
     let instructions: Vec<Option<&str>> =
         ways.iter().flat_map(|way| std::iter::repeat_n(*way, options.answers)).collect();
@@ -104,16 +102,15 @@ pub fn answer_prompts(
             }
         }
         let responses = generator.answer(&orders)?;
-        let mut lines = String::new();
+        let mut records = Vec::with_capacity(group.len());
         for (prompt, responses) in group.iter().zip(responses.chunks(instructions.len())) {
             let decode = |tokens: &[u32]| generator.checkpoint().tokenizer().decode(tokens).trim().to_owned();
             let answers: Vec<String> = responses.iter().map(|response| decode(&response.tokens)).collect();
-            let record = json!({
+            records.push(json!({
                 "prompt": shown(prompt), "answers": answers, "instructions": instructions, "rollout": identity,
-            });
-            lines += &format!("{record}\n");
+            }));
         }
-        file.write_all(lines.as_bytes()).map_err(TrainError::io(out))?;
+        journal.append(&records)?;
     }
     Ok(Written { answered: prompts.len().saturating_sub(remembered), remembered })
 }
@@ -142,24 +139,6 @@ fn shown(prompt: &[Message]) -> Value {
         [Message { role, content }] if role == "user" => json!(content),
         turns => json!(turns),
     }
-}
-
-/// Keeps the whole lines at `out` that belong to the rollout `identity`, and counts them.
-fn take_up(out: &Path, identity: &str) -> Result<usize, TrainError> {
-    let mut kept = Vec::new();
-    if out.exists() {
-        let text = std::fs::read_to_string(out).map_err(TrainError::io(out))?;
-        for line in text.lines() {
-            let Ok(record) = serde_json::from_str::<Value>(line) else { break };
-            if record["rollout"] != identity {
-                let message = "holds answers of another rollout; name another folder or remove it";
-                return Err(TrainError::Invalid(format!("{}: {message}", out.display())));
-            }
-            kept.push(format!("{line}\n"));
-        }
-    }
-    write_atomically(out, kept.concat().as_bytes())?;
-    Ok(kept.len())
 }
 
 fn identity(

@@ -40,8 +40,8 @@ pub enum TrainError {
     /// The base model could not be loaded or does not fit.
     #[error("base model: {0}")]
     Base(String),
-    /// Loss or gradient became NaN or infinite; the last checkpoint is good.
-    #[error("step {step}: the {what} is not finite; the last checkpoint is still good")]
+    /// Loss or gradient became NaN or infinite; the last checkpoint, where there is one, is good.
+    #[error("step {step}: the {what} is not finite; what was saved before is still good")]
     NotFinite {
         /// The step that was given up.
         step: u64,

@@ -15,6 +15,7 @@ pub mod evaluation;
 pub mod generator;
 pub mod heldout;
 mod imitation;
+mod journal;
 pub mod metrics;
 pub mod model;
 pub mod ops;

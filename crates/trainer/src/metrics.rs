@@ -129,7 +129,8 @@ impl MetricsLog {
     }
 }
 
-/// Rewrites the JSON lines at `path` without those of steps after `step`, and without one that a crash cut off.
+/// Rewrites the JSON lines at `path` without those of steps after `step`, and without one that a crash cut off, be it
+/// within a character.
 fn keep(path: &Path, step: u64) -> Result<(), TrainError> {
     #[derive(Deserialize)]
     struct Line {
@@ -138,10 +139,10 @@ fn keep(path: &Path, step: u64) -> Result<(), TrainError> {
     if !path.exists() {
         return Ok(());
     }
-    let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
-    let is_kept = |line: &&str| serde_json::from_str(line).is_ok_and(|line: Line| line.step <= step);
-    let kept: Vec<String> = text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
-    write_atomically(path, kept.concat().as_bytes())
+    let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
+    let is_kept = |line: &&[u8]| serde_json::from_slice(line).is_ok_and(|line: Line| line.step <= step);
+    let kept = bytes.split(|byte| *byte == b'\n').filter(is_kept).flat_map(|line| [line, b"\n"]);
+    write_atomically(path, &kept.collect::<Vec<_>>().concat())
 }
 
 fn append(path: &Path, text: &str) -> Result<(), TrainError> {

@@ -20,8 +20,12 @@ pub(crate) struct Record {
 /// # Errors
 /// A file that cannot be read, or a line that is no object; file and line are named.
 pub(crate) fn read(path: &Path) -> Result<Vec<Record>, TrainError> {
-    let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
     let broken = |line, message: String| TrainError::Record { path: path.to_owned(), line, message };
+    let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        broken(1 + before.iter().filter(|byte| **byte == b'\n').count(), "is no UTF-8".into())
+    })?;
     let values = if path.extension().is_some_and(|extension| extension == "json") {
         array(&text).map_err(|(line, message)| broken(line, message))?
     } else {

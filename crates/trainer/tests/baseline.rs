@@ -81,9 +81,14 @@ fn rlhf_is_one_policy_of_a_general_reward() {
     trained(folder.path(), &run(folder.path(), "rlhf", "method.rlhf", 2, reward), &[]);
     pool_has(folder.path(), "rlhf");
     // A second baseline goes into the same pool.
-    trained(folder.path(), &run(folder.path(), "general", "method.rlhf", 1, reward), &[]);
+    let reward = reward.replace("parts", "rule = 'friendly'\nparts");
+    trained(folder.path(), &run(folder.path(), "general", "method.rlhf", 1, &reward), &[]);
     pool_has(folder.path(), "rlhf");
     pool_has(folder.path(), "general");
+    // An evaluation has to know who may not judge it.
+    let adapter = std::fs::read(folder.path().join("pool/general/adapter_model.safetensors")).unwrap();
+    let told = br#""tureen.trained_by":"rule friendly""#;
+    assert!(adapter.windows(told.len()).any(|bytes| bytes == told));
 }
 
 #[test]
@@ -180,6 +185,13 @@ fn what_makes_no_sense_is_refused() {
         (rlhf(""), "reward needs a rule or parts"),
         (format!("[method.prompted_morl]\npreferences = []\n{morl}"), "at least one"),
         (format!("{morl}{reward}{}", preferences("Be")), "the preferences have theirs"),
+        (
+            "[method.multitask_sft]\nout = 'o'\nmodel = { base = 'b' }\ntasks = [{ pairs = 'p', instruction = 'i' }]\n\
+          policy = { id = 'a', code = 'B', dimension = 'd', instruction = 'i', license = 'MIT' }\n\
+          training = { learning_rate = nan }\n"
+                .to_owned(),
+            "training.learning_rate",
+        ),
         ("[method.dpo]\nbeta = 0.1\n".to_owned(), "dpo"),
     ] {
         let (succeeded, text) = baseline(folder.path(), &config, &[]);

@@ -104,6 +104,15 @@ fn a_broken_line_names_file_line_and_field() {
 }
 
 #[test]
+fn a_line_that_is_no_utf_8_is_named() {
+    let (_folder, path) = file("pairs.jsonl", "");
+    let line = |answer: &[u8]| [br#"{"prompt":"a","chosen":""#, answer, br#"","rejected":"c"}"#, b"\n"].concat();
+    std::fs::write(&path, [line("grün".as_bytes()), line(b"gr\xfcn"), line(b"b")].concat()).unwrap();
+    let error = read(&path).unwrap_err().to_string();
+    assert!(error.contains("pairs.jsonl:2: ") && error.contains("UTF-8"), "{error}");
+}
+
+#[test]
 fn a_broken_entry_of_an_array_names_its_line() {
     let good = "{\"prompt\": \"a\",\n \"chosen\": \"b\", \"rejected\": \"c\"}";
     let (_folder, path) = file("pairs.json", &format!("[{good},\n\n{good}, {{\n\"prompt\": 1}}]"));

@@ -101,6 +101,29 @@ fn a_stopped_run_continues_bit_for_bit() {
 }
 
 #[test]
+fn logs_that_were_cut_off_within_a_character_are_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write_config(folder.path());
+    let out = folder.path().join("run");
+    let mut first = session(&config, &out, false);
+    first.step().unwrap();
+    first.save().unwrap();
+    drop(first);
+    let logs = ["metrics.jsonl", "samples.jsonl"].map(|name| out.join(name));
+    let whole = logs.each_ref().map(|log| std::fs::read(log).unwrap());
+    for (log, whole) in logs.iter().zip(&whole) {
+        std::fs::write(log, [whole.as_slice(), b"{\"step\":2,\"response\":\"gr\xc3"].concat()).unwrap();
+    }
+    assert_eq!(session(&config, &out, true).step().unwrap().step, 2);
+    for (log, whole) in logs.iter().zip(&whole) {
+        let text = std::fs::read_to_string(log).unwrap();
+        let more = text.strip_prefix(std::str::from_utf8(whole).unwrap()).unwrap();
+        let steps = more.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].clone());
+        assert!(!more.is_empty() && steps.into_iter().all(|step| step == 2), "{more}");
+    }
+}
+
+#[test]
 fn the_first_ratio_of_every_step_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let config = write_config(folder.path());

@@ -148,14 +148,25 @@ fn the_commands_train_a_model_and_a_policy_against_it() {
         pairs = at("pairs.jsonl").display(),
         out = at("model").display(),
     );
-    std::fs::write(at("reward.toml"), config).unwrap();
-    let trainer = |args: &[&str], config: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_tureen-trainer")).args(args).arg(at(config)).output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
-        String::from_utf8(text).unwrap()
+    let attempt = |command: &str, config: &str| {
+        let mut trainer = Command::new(env!("CARGO_BIN_EXE_tureen-trainer"));
+        let output = trainer.args([command, "--config"]).arg(at(config)).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
-    let text = trainer(&["reward", "--config"], "reward.toml");
+    let trainer = |command: &str, config: &str| {
+        let (succeeded, text) = attempt(command, config);
+        assert!(succeeded, "{text}");
+        text
+    };
+    // A rate that makes the loss no number: nothing is written.
+    let wild = config.replace("learning_rate = 0.01", "learning_rate = 1e300");
+    for (config, words) in [(wild, "not finite"), (config.replace("0.01", "nan"), "training.learning_rate")] {
+        std::fs::write(at("reward.toml"), config).unwrap();
+        let (succeeded, text) = attempt("reward", "reward.toml");
+        assert!(!succeeded && text.contains(words) && !at("model").exists(), "{text}");
+    }
+    std::fs::write(at("reward.toml"), config).unwrap();
+    let text = trainer("reward", "reward.toml");
     assert!(text.contains("95 % interval"), "{text}");
     let report = std::fs::read_to_string(at("model/report.json")).unwrap();
     let report: RewardReport = serde_json::from_str(&report).unwrap();
@@ -174,9 +185,42 @@ fn the_commands_train_a_model_and_a_policy_against_it() {
         out = at("run").display(),
         model = at("model/reward_model.safetensors").display(),
     );
-    std::fs::write(at("ppo.toml"), config).unwrap();
-    trainer(&["ppo", "--config"], "ppo.toml");
+    std::fs::write(at("ppo.toml"), &config).unwrap();
+    trainer("ppo", "ppo.toml");
     let steps = metrics::read(&at("run/metrics.jsonl")).unwrap();
     assert_eq!(steps.len(), 2);
     assert!(steps.iter().all(|step| step.scores.is_finite() && step.scores_std > 0.0));
+
+    // The model labels answers that it has not seen, in either order.
+    let line = |i: usize| {
+        let mut answers = [format!("It is {i}."), format!("zzzz {i} zzzz")];
+        answers.rotate_left(i % 2);
+        format!("{}\n", serde_json::json!({"prompt": format!("What is {i}?"), "answers": answers}))
+    };
+    std::fs::write(at("answers.jsonl"), (30..36).map(line).collect::<String>()).unwrap();
+    let labels = |base: &Path| {
+        format!(
+            "answers = '{}'\nout = '{}'\n[annotator.model]\nbase = '{}'\npath = '{}'\n",
+            at("answers.jsonl").display(),
+            at("labelled.jsonl").display(),
+            base.display(),
+            at("model/reward_model.safetensors").display()
+        )
+    };
+    std::fs::write(at("annotate.toml"), labels(&base)).unwrap();
+    let text = trainer("annotate", "annotate.toml");
+    assert!(text.contains("6 pairs, 0 ties"), "{text}");
+    let labelled = tureen_trainer::pairs::read(&at("labelled.jsonl")).unwrap();
+    assert!(labelled.iter().all(|pair| pair.chosen.starts_with("It is")), "{labelled:?}");
+
+    // Another base has no use for it, whichever command asks.
+    let other = write_base(folder.path(), 1);
+    std::fs::write(at("annotate.toml"), labels(&other)).unwrap();
+    let run = at("run").display().to_string();
+    let config = config.replace(&base.display().to_string(), &other.display().to_string());
+    std::fs::write(at("ppo.toml"), config.replace(&run, &format!("{run}-other"))).unwrap();
+    for (command, config) in [("annotate", "annotate.toml"), ("ppo", "ppo.toml")] {
+        let (succeeded, text) = attempt(command, config);
+        assert!(!succeeded && text.contains("a reward model of base-0") && text.contains("base-1"), "{text}");
+    }
 }

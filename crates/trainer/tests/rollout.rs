@@ -80,6 +80,21 @@ fn a_rollout_that_was_cut_off_ends_as_if_it_had_not_been() {
 }
 
 #[test]
+fn a_rollout_that_was_cut_off_within_a_character_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "");
+    std::fs::write(folder.path().join("prompts.txt"), "What is a cat?\nWhy is the sky grün?\n").unwrap();
+    text(&rollout(folder.path()), true);
+    let path = folder.path().join("answers/kind.jsonl");
+    let whole = std::fs::read(&path).unwrap();
+    let umlaut = whole.windows(2).rposition(|bytes| bytes == "ü".as_bytes()).unwrap();
+    std::fs::write(&path, &whole[..=umlaut]).unwrap();
+    let said = text(&rollout(folder.path()), true);
+    assert!(said.contains("1 prompts answered, 1 taken up"), "{said}");
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+}
+
+#[test]
 fn another_rollout_does_not_go_on_in_the_same_file() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "");

@@ -5,6 +5,7 @@ mod human;
 pub mod judge;
 mod log;
 mod measures;
+mod model;
 mod options;
 mod rules;
 
@@ -17,6 +18,7 @@ pub use answers::{Answers, read as read_answers};
 pub use human::Human;
 use log::Log;
 pub use measures::Measures;
+pub use model::ModelLabels;
 pub use options::AnnotatorOptions;
 pub use rules::Rules;
 

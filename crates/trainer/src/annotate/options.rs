@@ -1,15 +1,17 @@
 //! Annotators as configurations name them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::judge::{Judge, JudgeOptions};
-use super::{Annotator, Human, Measures, Rules};
+use super::model::Labels;
+use super::{Annotator, Human, Measures, ModelLabels, Rules};
 use crate::error::TrainError;
 use crate::reward::{GateOptions, Rule, RuleReward};
 
-/// Who compares: one table, `rules`, `measure`, `human` or `judge`.
+/// Who compares: one table, `rules`, `measure`, `human`, `model` or `judge`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AnnotatorOptions {
@@ -28,6 +30,8 @@ pub enum AnnotatorOptions {
         /// The pair file, of any shape that [`crate::pairs::read`] knows.
         pairs: PathBuf,
     },
+    /// A reward model.
+    Model(ModelLabels),
     /// A model behind an OpenAI-compatible endpoint.
     Judge(JudgeOptions),
 }
@@ -46,21 +50,33 @@ impl AnnotatorOptions {
             Self::Measure(Measures { margin, .. }) if !margin.is_finite() || *margin < 0.0 => {
                 Err("measure.margin must not be negative".into())
             }
+            Self::Model(ModelLabels { margin, max_length, .. }) => {
+                if !margin.is_finite() || *margin < 0.0 || *max_length == 0 {
+                    return Err("model.margin must not be negative, nor model.max_length 0".into());
+                }
+                Ok(())
+            }
             Self::Judge(judge) => judge.check(),
             _ => Ok(()),
         }
     }
 
     /// What decides a verdict, and not how fast or dear it is.
-    pub(crate) fn identity(&self) -> String {
-        match self {
+    ///
+    /// # Errors
+    /// A file that decides and cannot be read.
+    pub(crate) fn identity(&self) -> Result<String, TrainError> {
+        Ok(match self {
             Self::Rules { rule, margin } => format!("rules {rule:?} margin {margin}"),
             Self::Measure(Measures { measure, higher, margin }) => {
                 format!("measure {measure:?} higher {higher} margin {margin}")
             }
-            Self::Human { pairs } => format!("human {}", pairs.display()),
+            Self::Human { pairs } => format!("human {}", sha256(pairs)?),
+            Self::Model(ModelLabels { base: _, path, margin, max_length }) => {
+                format!("reward model {} margin {margin}, at most {max_length} tokens", sha256(path)?)
+            }
             Self::Judge(judge) => format!("judge {} seed {}: {}", judge.model, judge.seed, judge.criterion),
-        }
+        })
     }
 
     /// Its short name: what a policy's file says that it was trained by.
@@ -69,6 +85,7 @@ impl AnnotatorOptions {
             Self::Rules { rule, .. } => format!("rule {}", rule.name()),
             Self::Measure(Measures { measure, .. }) => format!("measure {}", measure.name()),
             Self::Human { .. } => "people".into(),
+            Self::Model(_) => "reward model".into(),
             Self::Judge(judge) => format!("judge {}", judge.model),
         }
     }
@@ -76,7 +93,7 @@ impl AnnotatorOptions {
     /// The annotator.
     ///
     /// # Errors
-    /// A pair file that cannot be read, or a judge that cannot be reached by its options.
+    /// A pair file or a reward model that cannot be used, or a judge that cannot be reached by its options.
     pub(crate) fn annotator(&self) -> Result<Box<dyn Annotator>, TrainError> {
         Ok(match self {
             Self::Rules { rule, margin } => {
@@ -85,7 +102,13 @@ impl AnnotatorOptions {
             }
             Self::Measure(measures) => Box::new(*measures),
             Self::Human { pairs } => Box::new(Human::read(pairs)?),
+            Self::Model(options) => Box::new(Labels::load(options)?),
             Self::Judge(options) => Box::new(Judge::new(options.clone())?),
         })
     }
+}
+
+fn sha256(path: &Path) -> Result<String, TrainError> {
+    let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
+    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }

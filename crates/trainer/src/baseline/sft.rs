@@ -52,16 +52,10 @@ pub struct SftTask {
 
 impl SftOptions {
     pub(super) fn check(&self) -> Result<(), String> {
-        let positive = [
-            ("lora.r", self.lora.r),
-            ("tasks", self.tasks.len()),
-            ("training.batch_size", self.training.batch_size),
-            ("training.num_train_epochs", self.training.num_train_epochs),
-            ("max_length", self.max_length),
-        ];
+        let positive = [("lora.r", self.lora.r), ("tasks", self.tasks.len()), ("max_length", self.max_length)];
         match positive.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(format!("method.multitask_sft.{name} must be at least 1")),
-            None => Ok(()),
+            None => self.training.check().map_err(|message| format!("method.multitask_sft: {message}")),
         }
     }
 }

@@ -26,7 +26,8 @@ pub struct AnnotateConfig {
     pub answers: PathBuf,
     /// The pairs that are written (`.jsonl`).
     pub out: PathBuf,
-    /// Who compares: `[annotator.rules]`, `[annotator.measure]`, `[annotator.human]` or `[annotator.judge]`.
+    /// Who compares: `[annotator.rules]`, `[annotator.measure]`, `[annotator.human]`, `[annotator.model]` or
+    /// `[annotator.judge]`.
     pub annotator: AnnotatorOptions,
 }
 
@@ -49,7 +50,7 @@ pub fn annotate(args: AnnotateArgs) -> Result<(), TrainError> {
     let AnnotateConfig { answers, out, annotator: options } = AnnotateConfig::read(&config)?;
     let answers = read_answers(&answers)?;
     let verdicts = out.with_extension("verdicts.jsonl");
-    let identity = options.identity();
+    let identity = options.identity()?;
     let run = |annotator: &mut dyn Annotator| compare_all(&answers, annotator, &identity, &verdicts, &out);
     let (summary, cost) = match options {
         AnnotatorOptions::Judge(options) => {

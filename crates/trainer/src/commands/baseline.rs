@@ -1,5 +1,6 @@
 //! `baseline`: trains what the soups are compared with.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,7 +13,7 @@ use crate::baseline::{BaselineConfig, MethodOptions, MorlOptions, SftOptions, tr
 use crate::choice::near_target;
 use crate::error::TrainError;
 use crate::metrics;
-use crate::publishing::{enter, metadata};
+use crate::publishing::{enter, metadata, trained_by};
 
 /// Trains a baseline and enters it into the pool of baselines.
 #[derive(Args, Debug)]
@@ -33,16 +34,21 @@ pub fn baseline(args: BaselineArgs) -> Result<(), TrainError> {
     let BaselineArgs { config, resume } = args;
     let BaselineConfig { pool, method } = BaselineConfig::read(&config)?;
     match method {
-        MethodOptions::Rlhf(run) => trained(Session::open(*run, resume)?, "rlhf", &pool),
+        MethodOptions::Rlhf(run) => {
+            let by = trained_by(&run.reward);
+            trained(Session::open(*run, resume)?, "rlhf", by, &pool)
+        }
         MethodOptions::PromptedMorl(options) => {
             let MorlOptions { preferences, run } = *options;
-            trained(Session::with_preferences(run, resume, preferences)?, "prompted_morl", &pool)
+            let by: BTreeSet<String> = preferences.iter().map(|preference| trained_by(&preference.reward)).collect();
+            let by: Vec<String> = by.into_iter().filter(|by| !by.is_empty()).collect();
+            trained(Session::with_preferences(run, resume, preferences)?, "prompted_morl", by.join(", "), &pool)
         }
         MethodOptions::MultitaskSft(options) => sft(&options, &pool),
     }
 }
 
-fn trained(mut session: Session, method: &str, pool: &Path) -> Result<(), TrainError> {
+fn trained(mut session: Session, method: &str, by: String, pool: &Path) -> Result<(), TrainError> {
     finish(&mut session)?;
     let out = session.config().run.out.clone();
     let checkpoint = near_target(&out, &metrics::read(&out.join("metrics.jsonl"))?, session.config().ppo.target)?;
@@ -52,6 +58,7 @@ fn trained(mut session: Session, method: &str, pool: &Path) -> Result<(), TrainE
         ("tureen.method", method.to_owned()),
         ("tureen.steps", step.to_string()),
         ("tureen.cpu_seconds", format!("{:.0}", session.cpu_seconds())),
+        ("tureen.trained_by", by),
     ];
     let metadata = metadata(session.adapter(), &base, more);
     let policy = &session.config().policy;

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::TrainError;
-use crate::evaluation::{Duel, Estimate, Evaluation, EvaluationConfig, evaluate as study, page};
+use crate::evaluation::{Duel, Estimate, Evaluation, EvaluationConfig, News, Tally, evaluate as study, page};
 use crate::state::write_atomically;
 
 /// Scores and compares soups, the base and baselines on held-out prompts.
@@ -16,20 +17,43 @@ pub struct EvaluateArgs {
     pub config: PathBuf,
 }
 
-/// Writes `evaluation.json` and `evaluation.html`, and prints what they come to.
+/// Writes `evaluation.json` and `evaluation.html`, and prints what they come to. A run that was broken off goes on where
+/// it was.
 ///
 /// # Errors
-/// A base or pool that cannot be used, a judge that trained what it would judge, or files that cannot be written.
+/// A base or pool that cannot be used, a judge that trained what it would judge, answers of another evaluation in the
+/// folder, or files that cannot be written.
 pub fn evaluate(args: EvaluateArgs) -> Result<(), TrainError> {
     let config = EvaluationConfig::read(&args.config)?;
     std::fs::create_dir_all(&config.out).map_err(TrainError::io(&config.out))?;
-    let evaluation = study(&config)?;
+    let evaluation = watched(&config)?;
     let json =
         serde_json::to_string_pretty(&evaluation).map_err(|error| TrainError::Invalid(error.to_string()))? + "\n";
     write_atomically(&config.out.join("evaluation.json"), json.as_bytes())?;
     write_atomically(&config.out.join("evaluation.html"), page(&evaluation)?.as_bytes())?;
     print!("{}", summary(&evaluation));
     Ok(())
+}
+
+/// Evaluates with a bar of the answers, and a line for each study.
+fn watched(config: &EvaluationConfig) -> Result<Evaluation, TrainError> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} answers, {eta} left");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let evaluation = study(config, &mut |news| match news {
+        News::Begun { taken_up, all } => {
+            bar.set_length(all as u64);
+            bar.set_position(taken_up as u64);
+            // What is left takes its time from what is made now.
+            bar.reset_eta();
+        }
+        News::Made(answers) => bar.inc(answers as u64),
+        News::Answered { study, tally: Tally { made, taken_up, shared } } => bar.suspend(|| {
+            tracing::info!("{study}: {made} answers made, {taken_up} taken up, {shared} shared with what came before");
+        }),
+        News::Compared { study, duels } => bar.suspend(|| tracing::info!("{study}: {duels} comparisons judged")),
+    });
+    bar.finish();
+    evaluation
 }
 
 /// The figures that decide, as Markdown.

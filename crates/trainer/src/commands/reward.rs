@@ -118,8 +118,6 @@ impl RewardConfig {
         let positive = [
             ("lora.r", self.lora.r),
             ("pairs.max_length", self.pairs.max_length),
-            ("training.batch_size", self.training.batch_size),
-            ("training.num_train_epochs", self.training.num_train_epochs),
             ("normalise.answers", self.normalise.answers),
             ("normalise.max_new_tokens", self.normalise.max_new_tokens),
         ];
@@ -129,7 +127,7 @@ impl RewardConfig {
         if !(0.0..1.0).contains(&self.pairs.heldout_share) || self.pairs.heldout_share == 0.0 {
             return Err("pairs.heldout_share must be above 0 and below 1".into());
         }
-        Ok(())
+        self.training.check()
     }
 }
 
@@ -142,11 +140,11 @@ type Sequences = Vec<[Vec<u32>; 2]>;
 /// A base or pairs that cannot be used, or a loss that is not finite; nothing is written then.
 pub fn reward(args: RewardArgs) -> Result<(), TrainError> {
     let config = RewardConfig::read(&args.config)?;
+    let all = pairs::read(&config.pairs.file)?;
     let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
     let checkpoint = Arc::new(checkpoint);
     let longest = config.pairs.max_length + config.normalise.max_new_tokens;
     let base = load_base(&checkpoint, longest)?;
-    let all = pairs::read(&config.pairs.file)?;
     let (heldout, training) = split(&all, config.pairs.heldout_share, config.training.seed);
     let sequences = |pairs: &[&Pair]| sequences(&checkpoint, pairs, config.pairs.max_length);
     let (train_rows, heldout_rows) = (sequences(&training)?, sequences(&heldout)?);

@@ -1,13 +1,14 @@
-//! Every prompt answered by everyone who is compared, in batches on one engine.
+//! Every prompt answered by everyone who is compared, in batches on one engine; once by each, however many studies ask.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::Result as TensorResult;
 
 use super::config::EvaluationGeneration;
+use super::kept::Kept;
+use super::news::{News, Tally};
 use crate::error::TrainError;
-use crate::generator::{Generator, Order, PooledSoup, Sampling, answer_seed};
+use crate::generator::{Generator, Order, PooledSoup, Response, Sampling, answer_seed};
 use crate::model::Base;
 use crate::ops::to_vec;
 use crate::prompts::{Prompt, chat_tokens, instructed};
@@ -15,21 +16,14 @@ use crate::reward::{Answer, Gate, GateOptions, Text};
 use crate::rollout::base_nll;
 use crate::sequence::score;
 
-/// Sequences whose likelihood is computed together.
+/// Answers made between two writes: what a crash costs at most, and two batches of the engine.
+const GROUP: usize = 64;
+
+/// Sequences whose likelihood is computed together. What one comes to does not depend on the others.
 const ROWS: usize = 16;
 
 /// Who answered: the parameters, and the instructions in the prompt.
-type Identity = (String, Vec<String>);
-
-/// What answers are made with.
-pub(super) struct Kitchen<'a> {
-    pub(super) base: &'a Base,
-    pub(super) generator: &'a Generator,
-    pub(super) prompts: &'a [Prompt],
-    pub(super) generation: &'a EvaluationGeneration,
-    /// What has been answered: the base, a policy alone or a mixture of equal shares belongs to several studies.
-    pub(super) known: RefCell<BTreeMap<Identity, Vec<Reply>>>,
-}
+pub(super) type Identity = (String, Vec<String>);
 
 /// Who answers, and what is appended to the prompt.
 #[derive(Clone)]
@@ -39,7 +33,7 @@ pub(super) struct Speaker {
 }
 
 impl Speaker {
-    fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> Identity {
         (self.soup.id(), self.instructions.clone())
     }
 }
@@ -48,67 +42,108 @@ impl Speaker {
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub(super) text: String,
-    /// The content gate, 0 to 1.
-    pub(super) gate: f64,
+    /// Whether it ended by itself.
+    pub(super) ended: bool,
     /// Negative log-likelihood a token under the base, for the prompt without instructions, in nats.
     pub(super) base_nll: f64,
+    /// The content gate, 0 to 1.
+    pub(super) gate: f64,
 }
 
+impl Reply {
+    pub(super) fn new(prompt: &Prompt, text: String, ended: bool, base_nll: f64) -> Self {
+        let answer = Answer { prompt: &prompt.text, text: &text, ended, base_nll };
+        let gate = Gate::of(answer, &Text::new(&text), &[], &GateOptions::default()).value();
+        Self { text, ended, base_nll, gate }
+    }
+}
+
+/// What answers are made with.
+pub(super) struct Kitchen<'a> {
+    pub(super) base: &'a Base,
+    pub(super) generator: &'a Generator,
+    pub(super) prompts: &'a [Prompt],
+    pub(super) generation: &'a EvaluationGeneration,
+    pub(super) kept: Kept,
+}
+
+/// The answers of every speaker to all prompts.
+pub(super) struct Answers(BTreeMap<Identity, Vec<Reply>>);
+
+impl Answers {
+    /// Those of `speaker`, one for each prompt; none for one who was not asked.
+    pub(super) fn of(&self, speaker: &Speaker) -> &[Reply] {
+        self.0.get(&speaker.identity()).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// An answer that is to be made: whose, and to which prompt.
+type Asked<'a> = (&'a Speaker, usize);
+
 impl Kitchen<'_> {
-    /// The answers of each speaker to all prompts. The draws of a prompt are the same for all.
-    pub(super) fn answer(&self, speakers: &[Speaker]) -> Result<Vec<Vec<Reply>>, TrainError> {
-        let mut known = self.known.borrow_mut();
-        let mut new: BTreeMap<Identity, &Speaker> = BTreeMap::new();
-        for speaker in speakers {
-            let identity = speaker.identity();
-            if !known.contains_key(&identity) {
-                new.insert(identity, speaker);
+    /// The answers of all speakers of `studies` to all prompts. The draws of a prompt are the same for all speakers.
+    pub(super) fn answer(
+        mut self,
+        studies: &[(&'static str, Vec<&Speaker>)],
+        tell: &mut dyn FnMut(News),
+    ) -> Result<Answers, TrainError> {
+        let each = self.prompts.len();
+        let mut due: BTreeSet<Identity> =
+            studies.iter().flat_map(|(_, speakers)| speakers).map(|speaker| speaker.identity()).collect();
+        let all = due.len() * each;
+        tell(News::Begun { taken_up: due.iter().map(|speaker| self.kept.count(speaker)).sum(), all });
+        for (study, speakers) in studies {
+            let (mut wanted, mut tally) = (Vec::new(), Tally::default());
+            for &speaker in speakers {
+                let identity = speaker.identity();
+                if due.remove(&identity) {
+                    tally.taken_up += self.kept.count(&identity);
+                    wanted.extend((0..each).filter(|row| !self.kept.has(&identity, *row)).map(|row| (speaker, row)));
+                } else {
+                    tally.shared += each;
+                }
             }
+            tally.made = wanted.len();
+            for asked in wanted.chunks(GROUP) {
+                let replies = asked.iter().zip(self.ask(asked)?);
+                self.kept.append(replies.map(|(&(speaker, row), reply)| (speaker.identity(), row, reply)).collect())?;
+                tell(News::Made(asked.len()));
+            }
+            tell(News::Answered { study, tally });
         }
-        let (identities, new): (Vec<Identity>, Vec<&Speaker>) = new.into_iter().unzip();
-        known.extend(identities.into_iter().zip(self.ask(&new)?));
-        Ok(speakers.iter().map(|speaker| known[&speaker.identity()].clone()).collect())
+        Ok(Answers(self.kept.into_replies()))
     }
 
-    fn ask(&self, speakers: &[&Speaker]) -> Result<Vec<Vec<Reply>>, TrainError> {
+    fn ask(&self, asked: &[Asked<'_>]) -> Result<Vec<Reply>, TrainError> {
         let &EvaluationGeneration { max_new_tokens, seed, resamples: _ } = self.generation;
-        let mut orders = Vec::with_capacity(speakers.len() * self.prompts.len());
-        for &Speaker { soup, instructions } in speakers {
+        let mut orders = Vec::with_capacity(asked.len());
+        for &(Speaker { soup, instructions }, row) in asked {
             let instructions: Vec<&str> = instructions.iter().map(String::as_str).collect();
-            for (row, prompt) in self.prompts.iter().enumerate() {
-                let turns = instructed(&prompt.turns, &instructions);
-                let prompt = chat_tokens(self.generator.checkpoint(), &turns)?;
-                let sampling = Sampling::plain(max_new_tokens, answer_seed(&[seed, row as u64]));
-                orders.push(Order { prompt, soup: soup.clone(), sampling });
-            }
+            let turns = instructed(&self.prompts[row].turns, &instructions);
+            let prompt = chat_tokens(self.generator.checkpoint(), &turns)?;
+            let sampling = Sampling::plain(max_new_tokens, answer_seed(&[seed, row as u64]));
+            orders.push(Order { prompt, soup: soup.clone(), sampling });
         }
         let responses = self.generator.answer(&orders)?;
-        let asked = || speakers.iter().flat_map(|_| self.prompts);
-        let rows: Vec<(&Prompt, &[u32], bool)> =
-            asked().zip(&responses).map(|(prompt, r)| (prompt, r.tokens.as_slice(), r.ended)).collect();
-        let mut replies = Vec::with_capacity(rows.len());
-        for rows in rows.chunks(ROWS) {
-            replies.extend(self.replies(rows)?);
-        }
-        let mut replies = replies.into_iter();
-        Ok(speakers.iter().map(|_| replies.by_ref().take(self.prompts.len()).collect()).collect())
-    }
-
-    fn replies(&self, rows: &[(&Prompt, &[u32], bool)]) -> TensorResult<Vec<Reply>> {
-        let pairs: Vec<_> = rows.iter().map(|(prompt, tokens, _)| (prompt.tokens.as_slice(), *tokens)).collect();
-        let log_probs: Vec<f64> =
-            to_vec(&score(self.base, None, &pairs)?.log_probs)?.into_iter().map(f64::from).collect();
-        let mut rest = log_probs.as_slice();
-        let mut replies = Vec::with_capacity(rows.len());
-        for (prompt, tokens, ended) in rows {
-            let (own, others) = rest.split_at(tokens.len());
-            rest = others;
-            let text = self.generator.checkpoint().tokenizer().decode(tokens);
-            let base_nll = base_nll(own);
-            let answer = Answer { prompt: &prompt.text, text: &text, ended: *ended, base_nll };
-            let gate = Gate::of(answer, &Text::new(&text), &[], &GateOptions::default()).value();
-            replies.push(Reply { gate, base_nll, text });
+        let mut replies = Vec::with_capacity(asked.len());
+        for (asked, responses) in asked.chunks(ROWS).zip(responses.chunks(ROWS)) {
+            replies.extend(self.replies(asked, responses)?);
         }
         Ok(replies)
+    }
+
+    fn replies(&self, asked: &[Asked<'_>], responses: &[Response]) -> TensorResult<Vec<Reply>> {
+        let prompts = asked.iter().map(|(_, row)| &self.prompts[*row]);
+        let pairs = prompts.clone().zip(responses).map(|(prompt, r)| (prompt.tokens.as_slice(), r.tokens.as_slice()));
+        let log_probs = to_vec(&score(self.base, None, &pairs.collect::<Vec<_>>())?.log_probs)?;
+        let log_probs: Vec<f64> = log_probs.into_iter().map(f64::from).collect();
+        let mut rest = log_probs.as_slice();
+        let reply = |(prompt, response): (&Prompt, &Response)| {
+            let (own, others) = rest.split_at(response.tokens.len());
+            rest = others;
+            let text = self.generator.checkpoint().tokenizer().decode(&response.tokens);
+            Reply::new(prompt, text, response.ended, base_nll(own))
+        };
+        Ok(prompts.zip(responses).map(reply).collect())
     }
 }

@@ -1,59 +1,54 @@
 //! The whole study, from a configuration to its figures.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tureen_engine::{Checkpoint, Precision};
-use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 
-use super::answers::{Kitchen, Reply, Speaker};
-use super::config::{EvaluationConfig, MethodOptions, combinations};
+use super::answers::{Answers, Kitchen, Reply, Speaker};
+use super::config::{EvaluationConfig, combinations};
 use super::cost::costs;
 use super::curves::{Curve, CurvePoint, WEIGHTS};
+use super::kept::{self, Kept};
+use super::news::News;
 use super::pairwise::{Duel, counted, mean_points, points};
+use super::plan::{ALONE, Method, Mixture, PAIRWISE, Plan, open};
+use super::poles::{Pole, poles};
 use super::statistics::{Estimate, bootstrap};
 use super::{Evaluation, MethodScores, PolicyScore, Sample, trained};
 use crate::annotate::{Annotator, AnnotatorOptions, Remembering};
 use crate::error::TrainError;
-use crate::generator::{Generator, PooledSoup};
+use crate::generator::Generator;
 use crate::model::load_base;
-use crate::prompts::{Split, prepare, read};
+use crate::prompts::{Prompt, Split, prepare, read};
 use crate::reward::MeasureOptions;
+
+/// What answers are computed in: what servers compute in by default.
+const PRECISION: Precision = Precision::Int8;
 
 /// Prompts whose answers are shown.
 const SHOWN: usize = 4;
 
-/// Answers, scores, compares, mixes and adds up, as `config` says.
+/// Answers, scores, compares, mixes and adds up, as `config` says, and tells how far it is. Answers are kept in
+/// `answers.jsonl` in the folder `config.out`, which must be there; those of a run that was broken off are taken up.
 ///
 /// # Errors
 /// A base, pool or prompts that cannot be used, a policy that nothing is known of, a judge that trained what it would
-/// judge, or one that does not answer.
-pub fn evaluate(config: &EvaluationConfig) -> Result<Evaluation, TrainError> {
+/// judge, or one that does not answer; answers of another evaluation in the folder.
+pub fn evaluate(config: &EvaluationConfig, tell: &mut dyn FnMut(News)) -> Result<Evaluation, TrainError> {
     let pool = open(&config.pool)?;
     if pool.policies().is_empty() {
         return Err(TrainError::Invalid(format!("{}: a pool without policies has no soups", config.pool.display())));
     }
     let combinations = combinations(&pool)?;
     let facts = trained::metadata(&config.pool)?;
-    let mut poles = Vec::new();
-    for policy in pool.policies() {
-        let id = policy.id().to_string();
-        let judge = config.judge_of(&id)?;
-        let mut trainers = config.trained_by.get(&id).cloned().unwrap_or_default();
-        let told = facts.get(&id).and_then(|facts| facts.get("tureen.trained_by"));
-        trainers
-            .extend(told.map_or_else(|| vec![format!("rule {id}")], |told| told.split(", ").map(Into::into).collect()));
-        if trainers.contains(&judge.name()) {
-            return Err(TrainError::Invalid(format!("{id} was trained by the {} that would judge it", judge.name())));
-        }
-        let instruction = policy.instruction().to_owned();
-        poles.push(Pole { score: config.score_of(&id)?, judge, instruction, id });
-    }
+    let poles = poles(config, &pool, &facts)?;
     let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
     let checkpoint = Arc::new(checkpoint);
     pool.check_base(&checkpoint.base_facts()).map_err(|error| TrainError::Invalid(error.to_string()))?;
     let prompts = read(config.prompts.file.as_deref(), Split::Heldout)?;
     let prompts = prepare(&checkpoint, prompts, config.prompts.max_prompt_tokens)?;
+    let identity = kept::identity(&checkpoint, &pool, &prompts, &config.generation, PRECISION);
+    let kept = Kept::take_up(&config.out.join("answers.jsonl"), identity, &prompts)?;
     let mut added = 0;
     for pole in &poles {
         let tokens = checkpoint.tokenizer().encode(&pole.instruction, false);
@@ -61,15 +56,17 @@ pub fn evaluate(config: &EvaluationConfig) -> Result<Evaluation, TrainError> {
     }
     let longest = config.prompts.max_prompt_tokens + added * pool.dimensions().len() + config.generation.max_new_tokens;
     let base = load_base(&checkpoint, longest)?;
-    let generator = Generator::start(checkpoint.clone(), base.geometry().positions, Precision::Int8)?;
-    let known = std::cell::RefCell::default();
+    let generator = Generator::start(checkpoint.clone(), base.geometry().positions, PRECISION)?;
+    let plan = Plan::new(&config.methods, &pool, &poles, &combinations, &generator)?;
     let kitchen =
-        Kitchen { base: &base, generator: &generator, prompts: &prompts, generation: &config.generation, known };
-    let study = Study { config, pool, poles, kitchen };
+        Kitchen { base: &base, generator: &generator, prompts: &prompts, generation: &config.generation, kept };
+    let answers = kitchen.answer(&plan.studies(), tell)?;
+    let study = Study { config, poles: &poles, prompts: &prompts, answers };
 
-    let methods = study.methods(&combinations)?;
-    let scores = study.scores(&methods, &combinations);
-    let (control, conflict) = study.curves()?;
+    let alone = study.alone(&plan)?;
+    tell(News::Compared { study: ALONE, duels: alone.len() });
+    let pairwise = study.pairwise(&plan.methods, &combinations)?;
+    tell(News::Compared { study: PAIRWISE, duels: pairwise.iter().filter(|duel| duel.policy.is_some()).count() });
     let told = || {
         let seconds = facts.values().filter_map(|facts| facts.get("tureen.cpu_seconds")?.parse::<f64>().ok());
         let seconds: Vec<f64> = seconds.collect();
@@ -78,86 +75,33 @@ pub fn evaluate(config: &EvaluationConfig) -> Result<Evaluation, TrainError> {
     let hours_per_policy = config.cost.hours_per_policy.or_else(told);
     Ok(Evaluation {
         base: checkpoint.name().to_owned(),
-        revision: study.pool.revision().to_string(),
+        revision: pool.revision().to_string(),
         prompt_set: config.prompts.name.clone(),
         prompts: prompts.len(),
         max_new_tokens: config.generation.max_new_tokens,
         combinations: combinations.iter().map(|combination| study.names(combination)).collect(),
-        alone: study.alone()?,
-        pairwise: study.pairwise(&methods, &combinations)?,
-        samples: study.samples(&methods),
-        scores,
-        control,
-        conflict,
+        scores: study.scores(&plan.methods, &combinations),
+        alone,
+        pairwise,
+        control: study.curves(&plan.control),
+        conflict: study.curves(&plan.conflict),
         cost: hours_per_policy.map(costs).unwrap_or_default(),
         hours_per_policy,
+        samples: study.samples(&plan.methods),
     })
-}
-
-/// A policy of the pool, and how answers are held against its preference.
-struct Pole {
-    id: String,
-    instruction: String,
-    score: MeasureOptions,
-    judge: AnnotatorOptions,
-}
-
-/// A method's answers under each combination.
-struct Method {
-    name: String,
-    replies: Vec<Vec<Reply>>,
 }
 
 struct Study<'a> {
     config: &'a EvaluationConfig,
-    pool: Arc<Pool>,
     /// In the order of the pool's policies.
-    poles: Vec<Pole>,
-    kitchen: Kitchen<'a>,
+    poles: &'a [Pole],
+    prompts: &'a [Prompt],
+    answers: Answers,
 }
 
 impl Study<'_> {
     fn names(&self, combination: &[usize]) -> Vec<String> {
         combination.iter().map(|&pole| self.poles[pole].id.clone()).collect()
-    }
-
-    fn soup(&self, shares: &[(usize, f64)], strength: f64) -> Result<PooledSoup, TrainError> {
-        let pairs = shares.iter().map(|&(pole, weight)| (self.poles[pole].id.clone(), weight));
-        let preference = Preference::from_pairs(pairs).map_err(|error| TrainError::Invalid(error.to_string()))?;
-        PooledSoup::new(&self.pool, &preference, &MergeOptions { strength, ..MergeOptions::default() })
-    }
-
-    /// All answers of all methods: one batch.
-    fn methods(&self, combinations: &[Vec<usize>]) -> Result<Vec<Method>, TrainError> {
-        let mut speakers = Vec::new();
-        for method in self.config.methods.values() {
-            let pool = match method {
-                MethodOptions::Policy { pool, .. } => Some(open(pool)?),
-                _ => None,
-            };
-            for combination in combinations {
-                let told = || combination.iter().map(|&pole| self.poles[pole].instruction.clone()).collect();
-                speakers.push(match method {
-                    MethodOptions::Base => Speaker { soup: self.kitchen.generator.base()?, instructions: Vec::new() },
-                    MethodOptions::Prompting => Speaker { soup: self.kitchen.generator.base()?, instructions: told() },
-                    MethodOptions::Soup { strength } => {
-                        let shares: Vec<(usize, f64)> = combination.iter().map(|&pole| (pole, 1.0)).collect();
-                        Speaker { soup: self.soup(&shares, *strength)?, instructions: Vec::new() }
-                    }
-                    MethodOptions::Policy { policy, prompted, .. } => {
-                        let only = Preference::from_pairs([(policy.clone(), 1.0)]);
-                        let only = only.map_err(|error| TrainError::Invalid(error.to_string()))?;
-                        let pool = pool.as_ref().unwrap_or(&self.pool);
-                        let soup = PooledSoup::new(pool, &only, &MergeOptions::default())?;
-                        Speaker { soup, instructions: if *prompted { told() } else { Vec::new() } }
-                    }
-                });
-            }
-        }
-        let mut replies = self.kitchen.answer(&speakers)?.into_iter();
-        let of =
-            |name: &String| Method { name: name.clone(), replies: replies.by_ref().take(combinations.len()).collect() };
-        Ok(self.config.methods.keys().map(of).collect())
     }
 
     fn estimate(&self, values: &[f64]) -> Estimate {
@@ -175,7 +119,7 @@ impl Study<'_> {
         let mut scores = Vec::new();
         for (index, combination) in combinations.iter().enumerate() {
             for method in methods {
-                let replies = &method.replies[index];
+                let replies = self.answers.of(&method.speakers[index]);
                 scores.push(MethodScores {
                     method: method.name.clone(),
                     combination: self.names(combination),
@@ -195,7 +139,7 @@ impl Study<'_> {
             return Ok(annotator);
         }
         let verdicts = self.config.out.join(format!("{}.verdicts.jsonl", pole.id));
-        Ok(Box::new(Remembering::new(annotator, &pole.judge.identity(), &verdicts)?))
+        Ok(Box::new(Remembering::new(annotator, &pole.judge.identity()?, &verdicts)?))
     }
 
     fn duel(&self, names: [&str; 2], combination: Vec<String>, pole: Option<&Pole>, all: &[f64]) -> Duel {
@@ -214,16 +158,12 @@ impl Study<'_> {
         counted(duel, all, self.config.generation.resamples, self.config.generation.seed)
     }
 
-    fn alone(&self) -> Result<Vec<Duel>, TrainError> {
-        let mut speakers = vec![Speaker { soup: self.kitchen.generator.base()?, instructions: Vec::new() }];
-        for pole in 0..self.poles.len() {
-            speakers.push(Speaker { soup: self.soup(&[(pole, 1.0)], 1.0)?, instructions: Vec::new() });
-        }
-        let replies = self.kitchen.answer(&speakers)?;
+    fn alone(&self, Plan { base, alone, .. }: &Plan) -> Result<Vec<Duel>, TrainError> {
+        let base = self.answers.of(base);
         let mut duels = Vec::new();
-        for (pole, own) in self.poles.iter().zip(&replies[1..]) {
+        for (pole, speaker) in self.poles.iter().zip(alone) {
             let mut annotator = self.annotator(pole)?;
-            let points = points(annotator.as_mut(), self.kitchen.prompts, [own, &replies[0]])?;
+            let points = points(annotator.as_mut(), self.prompts, [self.answers.of(speaker), base])?;
             duels.push(self.duel([&pole.id, "base"], vec![pole.id.clone()], Some(pole), &points));
         }
         Ok(duels)
@@ -231,7 +171,7 @@ impl Study<'_> {
 
     fn pairwise(&self, methods: &[Method], combinations: &[Vec<usize>]) -> Result<Vec<Duel>, TrainError> {
         let mut annotators = Vec::new();
-        for pole in &self.poles {
+        for pole in self.poles {
             annotators.push(self.annotator(pole)?);
         }
         let (mut over_all, mut single) = (Vec::new(), Vec::new());
@@ -240,9 +180,9 @@ impl Study<'_> {
                 let names = [first.name.as_str(), second.name.as_str()];
                 let mut all = Vec::new();
                 for (number, combination) in combinations.iter().enumerate() {
-                    let replies = [first.replies[number].as_slice(), second.replies[number].as_slice()];
+                    let replies = [first, second].map(|method| self.answers.of(&method.speakers[number]));
                     for &pole in combination {
-                        let points = points(annotators[pole].as_mut(), self.kitchen.prompts, replies)?;
+                        let points = points(annotators[pole].as_mut(), self.prompts, replies)?;
                         let wished = self.names(combination);
                         single.push(self.duel(names, wished, Some(&self.poles[pole]), &points));
                         all.push(points);
@@ -260,41 +200,27 @@ impl Study<'_> {
         Ok(over_all)
     }
 
-    /// Each two policies mixed: those of different dimensions, then opposite poles.
-    fn curves(&self) -> Result<(Vec<Curve>, Vec<Curve>), TrainError> {
-        let mut pairs = Vec::new();
-        let mut speakers = Vec::new();
-        for first in 0..self.poles.len() {
-            for second in first + 1..self.poles.len() {
-                for weight in WEIGHTS {
-                    let soup = self.soup(&[(first, weight), (second, 1.0 - weight)], 1.0)?;
-                    speakers.push(Speaker { soup, instructions: Vec::new() });
-                }
-                pairs.push((first, second));
-            }
-        }
-        let replies = self.kitchen.answer(&speakers)?;
-        let (mut control, mut conflict) = (Vec::new(), Vec::new());
-        for (&(first, second), mixtures) in pairs.iter().zip(replies.chunks(WEIGHTS.len())) {
-            let point = |(weight, replies): (f64, &Vec<Reply>)| CurvePoint {
-                weight,
-                scores: [first, second].map(|pole| self.score(pole, replies)),
-                gate: mean(replies, |reply| reply.gate),
+    /// What each mixture of two policies shows.
+    fn curves(&self, mixtures: &[Mixture]) -> Vec<Curve> {
+        let curve = |mixture: &Mixture| {
+            let point = |(weight, speaker): (f64, &Speaker)| {
+                let replies = self.answers.of(speaker);
+                let scores = mixture.policies.map(|pole| self.score(pole, replies));
+                CurvePoint { weight, scores, gate: mean(replies, |reply| reply.gate) }
             };
-            let points = WEIGHTS.into_iter().zip(mixtures).map(point).collect();
-            let dimension = |pole: usize| self.pool.policies()[pole].dimension();
-            let curves = if dimension(first) == dimension(second) { &mut conflict } else { &mut control };
-            curves.push(Curve::new([first, second].map(|pole| self.poles[pole].id.clone()), points));
-        }
-        Ok((control, conflict))
+            let points = WEIGHTS.into_iter().zip(&mixture.speakers).map(point).collect();
+            Curve::new(mixture.policies.map(|pole| self.poles[pole].id.clone()), points)
+        };
+        mixtures.iter().map(curve).collect()
     }
 
     fn samples(&self, methods: &[Method]) -> Vec<Sample> {
-        let shown = self.kitchen.prompts.iter().enumerate().take(SHOWN);
+        let shown = self.prompts.iter().enumerate().take(SHOWN);
         let of = |row: usize, method: &Method| {
-            Some((method.name.clone(), method.replies.first()?.get(row)?.text.trim().to_owned()))
+            let reply = self.answers.of(method.speakers.first()?).get(row)?;
+            Some((method.name.clone(), reply.text.trim().to_owned()))
         };
-        let sample = |(row, prompt): (usize, &crate::prompts::Prompt)| Sample {
+        let sample = |(row, prompt): (usize, &Prompt)| Sample {
             prompt: prompt.text.clone(),
             answers: methods.iter().filter_map(|method| of(row, method)).collect(),
         };
@@ -304,9 +230,4 @@ impl Study<'_> {
 
 fn mean(replies: &[Reply], of: fn(&Reply) -> f64) -> f64 {
     replies.iter().map(of).sum::<f64>() / replies.len().max(1) as f64
-}
-
-fn open(dir: &Path) -> Result<Arc<Pool>, TrainError> {
-    let opened = Pool::open(dir, &PoolOptions::default()).map_err(|error| TrainError::Invalid(error.to_string()))?;
-    Ok(Arc::new(opened))
 }

@@ -21,11 +21,14 @@ struct Entry {
     dir: String,
 }
 
+/// What the files of a pool's policies say, by the policy's id.
+pub(super) type Facts = HashMap<String, HashMap<String, String>>;
+
 /// The metadata of every policy's adapter, by the policy's id.
 ///
 /// # Errors
 /// A manifest that cannot be read. An adapter without metadata tells nothing, and that is no error.
-pub(super) fn metadata(pool: &Path) -> Result<HashMap<String, HashMap<String, String>>, TrainError> {
+pub(super) fn metadata(pool: &Path) -> Result<Facts, TrainError> {
     let path = pool.join("pool.toml");
     let manifest: Manifest = read_checked(&path, |_| Ok(()))?;
     let of = |Entry { id, dir }: Entry| {

@@ -5,7 +5,7 @@ mod file;
 mod train;
 
 pub use accuracy::{Accuracy, accuracy};
-use candle_core::{Result, Var};
+use candle_core::{Result, Var, bail};
 pub use train::{TrainingOptions, train};
 
 use crate::model::{Base, LoraAdapter};
@@ -70,13 +70,16 @@ impl RewardModel {
     /// al., arXiv 1909.08593). Rewards that are all equal keep the gain 1.
     ///
     /// # Errors
-    /// A sequence longer than the base's tables.
+    /// A sequence longer than the base's tables, or rewards that are not finite: the training has run away.
     pub fn normalise(&mut self, base: &Base, rows: &[Vec<u32>]) -> Result<()> {
         (self.bias, self.gain) = (0.0, 1.0);
         let rewards = self.rewards(base, rows)?;
         let count = rewards.len().max(1) as f64;
         let mean = rewards.iter().sum::<f64>() / count;
         let deviation = (rewards.iter().map(|reward| (reward - mean).powi(2)).sum::<f64>() / count).sqrt();
+        if !deviation.is_finite() {
+            bail!("the rewards of the base's own answers are not finite");
+        }
         self.bias = -mean;
         self.gain = if deviation > 1e-6 { 1.0 / deviation } else { 1.0 };
         Ok(())

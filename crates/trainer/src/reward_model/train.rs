@@ -36,6 +36,21 @@ impl Default for TrainingOptions {
     }
 }
 
+impl TrainingOptions {
+    /// Names the first value that cannot be used.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Self { learning_rate, max_grad_norm, num_train_epochs, batch_size, seed: _ } = self;
+        let positive = |value: &f64| value.is_finite() && *value > 0.0;
+        if *num_train_epochs == 0 || *batch_size == 0 {
+            return Err("training.num_train_epochs and training.batch_size must be at least 1".into());
+        }
+        if !positive(learning_rate) || !positive(max_grad_norm) {
+            return Err("training.learning_rate and training.max_grad_norm must be above 0".into());
+        }
+        Ok(())
+    }
+}
+
 /// Minimises `mean -log sigmoid(r(chosen) - r(rejected))` over `pairs` of sequences. `watch` gets the updates made, all
 /// updates, and the loss of each.
 ///

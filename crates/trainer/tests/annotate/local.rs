@@ -4,6 +4,8 @@ use tureen_trainer::annotate::{Answers, Choice, Comparison, Human, Rules, read_a
 use tureen_trainer::error::TrainError;
 use tureen_trainer::reward::{GateOptions, Rule, RuleReward};
 
+use std::process::Command;
+
 use super::{Annotator, answers, paths, run};
 
 const PLAIN: &str = "Plants make food from light. The leaves take in sun and air. The roots drink water from the soil.";
@@ -46,6 +48,32 @@ fn people_are_looked_up_and_unknown_comparisons_are_ties() {
     let chosen: Vec<&str> = pairs.iter().map(|pair| pair.chosen.as_str()).collect();
     assert_eq!(chosen, ["two 0", "one 1"]);
     assert_eq!(summary.ties, 2);
+}
+
+#[test]
+fn verdicts_from_other_pairs_are_not_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    answers(folder.path(), 1);
+    let at = |name: &str| folder.path().join(name);
+    let config = format!(
+        "answers = '{}'\nout = '{}'\n[annotator.human]\npairs = '{}'\n",
+        at("answers.jsonl").display(),
+        at("pairs.jsonl").display(),
+        at("human.jsonl").display()
+    );
+    std::fs::write(at("annotate.toml"), config).unwrap();
+    let annotate = |chosen: &str, rejected: &str| {
+        let pair = serde_json::json!({"prompt": "question 0", "chosen": chosen, "rejected": rejected});
+        std::fs::write(at("human.jsonl"), pair.to_string()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tureen-trainer"));
+        let output = command.args(["annotate", "--config"]).arg(at("annotate.toml")).output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    assert!(annotate("one 0", "two 0").0);
+    let (succeeded, text) = annotate("one 0", "two 0");
+    assert!(succeeded && text.contains("1 taken up from before"), "{text}");
+    let (succeeded, text) = annotate("two 0", "one 0");
+    assert!(!succeeded && text.contains("another annotator"), "{text}");
 }
 
 /// Prefers the first answer, and gives up after some.

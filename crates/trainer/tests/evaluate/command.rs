@@ -9,7 +9,7 @@ use tureen_trainer::evaluation::{Duel, Evaluation};
 use super::stub::{Request, Stub, says};
 
 /// A base, a pool of `policies`, eight prompts, and a configuration with `more` tables.
-fn prepare(folder: &Path, policies: &[&str], more: &str) -> PathBuf {
+pub(super) fn prepare(folder: &Path, policies: &[&str], more: &str) -> PathBuf {
     let base = folder.join("base");
     std::fs::create_dir_all(&base).unwrap();
     let spec = picollama::Base::llama();
@@ -32,7 +32,7 @@ fn prepare(folder: &Path, policies: &[&str], more: &str) -> PathBuf {
     path
 }
 
-fn run(config: &Path) -> (bool, String) {
+pub(super) fn run(config: &Path) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_tureen-trainer")).args(["evaluate", "--config"]).arg(config).output();
     let output = output.unwrap();
     (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
@@ -102,7 +102,8 @@ fn a_pool_of_one_pole_a_dimension_has_one_combination() {
     assert_eq!(methods, ["base", "other", "soup", "strong"]);
     let nlls: std::collections::BTreeSet<u64> = first.scores.iter().map(|s| s.base_nll.to_bits()).collect();
     assert_eq!(nlls.len(), 4, "four methods that answer differently");
-    // The same configuration gives the same figures.
+    // The same configuration gives the same figures, when every answer is made anew.
+    std::fs::remove_dir_all(folder.path().join("out")).unwrap();
     let (second, _) = evaluated(folder.path(), &config);
     assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&second).unwrap());
 }
@@ -155,6 +156,17 @@ fn what_trained_a_policy_does_not_judge_it() {
     let (succeeded, text) = run(&prepare(folder.path(), &["elementary", "friendly"], &told));
     assert!(!succeeded && text.contains("friendly was trained by the judge j"), "{text}");
     assert!(stub.requests().is_empty());
+    // Nor does it judge a method that it trained.
+    let method = format!(
+        "trained_by = {{ rlhf = ['rule concise'] }}\n[methods.rlhf]\nkind = 'policy'\npool = '{}'\npolicy = 'rlhf'\n\
+         [judges.friendly.rules]\nrule = 'concise'\n",
+        folder.path().join("pool").display()
+    );
+    let (succeeded, text) = run(&prepare(folder.path(), &["elementary", "friendly"], &method));
+    assert!(
+        !succeeded && text.contains("rlhf was trained by the rule concise that would judge it for friendly"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -173,4 +185,19 @@ fn what_makes_no_sense_is_refused() {
         let (succeeded, text) = run(&prepare(folder.path(), &policies, more));
         assert!(!succeeded && text.contains(words), "{text}");
     }
+}
+
+#[test]
+fn a_baseline_of_another_base_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = picollama::Base { seed: 99, ..picollama::Base::llama() };
+    let other = folder.path().join("other");
+    std::fs::create_dir_all(&other).unwrap();
+    let written = spec.write(&other);
+    write_pool(&folder.path().join("baselines"), &spec, &written, &[PolicySpec::lora("rlhf")]);
+    let baselines = folder.path().join("baselines").display().to_string();
+    let more = format!("[methods.rlhf]\nkind = 'policy'\npool = '{baselines}'\npolicy = 'rlhf'\n");
+    let (succeeded, text) = run(&prepare(folder.path(), &["elementary"], &more));
+    assert!(!succeeded && text.contains("base"), "{text}");
+    assert!(!folder.path().join("out/evaluation.json").exists());
 }

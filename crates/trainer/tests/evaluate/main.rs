@@ -4,6 +4,7 @@
 
 mod arithmetic;
 mod command;
+mod resume;
 #[path = "../annotate/stub.rs"]
 #[allow(dead_code)]
 mod stub;
