@@ -14,7 +14,7 @@ struct Even;
 
 impl Reward for Even {
     fn score_all(&self, _: &Base, rows: &[Scoring<'_>]) -> candle_core::Result<Vec<Scored>> {
-        let even = |row: &Scoring<'_>| f64::from(u8::from(row.response[0] % 2 == 0));
+        let even = |row: &Scoring<'_>| f64::from(u8::from(row.response[0].is_multiple_of(2)));
         Ok(rows.iter().map(even).map(|score| Scored { score, measure: score, gate: 1.0 }).collect())
     }
 }

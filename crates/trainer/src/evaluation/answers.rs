@@ -2,25 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::Result as TensorResult;
-
 use super::config::EvaluationGeneration;
 use super::kept::Kept;
 use super::news::{News, Tally};
 use crate::error::TrainError;
 use crate::generator::{Generator, Order, PooledSoup, Response, Sampling, answer_seed};
-use crate::model::Base;
-use crate::ops::to_vec;
 use crate::prompts::{Prompt, chat_tokens, instructed};
 use crate::reward::{Answer, Gate, GateOptions, Text};
 use crate::rollout::base_nll;
-use crate::sequence::score;
 
 /// Answers made between two writes: what a crash costs at most, and two batches of the engine.
 const GROUP: usize = 64;
-
-/// Sequences whose likelihood is computed together. What one comes to does not depend on the others.
-const ROWS: usize = 16;
 
 /// Who answered: the parameters, and the instructions in the prompt.
 pub(super) type Identity = (String, Vec<String>);
@@ -60,7 +52,6 @@ impl Reply {
 
 /// What answers are made with.
 pub(super) struct Kitchen<'a> {
-    pub(super) base: &'a Base,
     pub(super) generator: &'a Generator,
     pub(super) prompts: &'a [Prompt],
     pub(super) generation: &'a EvaluationGeneration,
@@ -125,25 +116,13 @@ impl Kitchen<'_> {
             orders.push(Order { prompt, soup: soup.clone(), sampling });
         }
         let responses = self.generator.answer(&orders)?;
-        let mut replies = Vec::with_capacity(asked.len());
-        for (asked, responses) in asked.chunks(ROWS).zip(responses.chunks(ROWS)) {
-            replies.extend(self.replies(asked, responses)?);
-        }
-        Ok(replies)
+        asked.iter().zip(responses).map(|(&(_, row), response)| self.reply(&self.prompts[row], &response)).collect()
     }
 
-    fn replies(&self, asked: &[Asked<'_>], responses: &[Response]) -> TensorResult<Vec<Reply>> {
-        let prompts = asked.iter().map(|(_, row)| &self.prompts[*row]);
-        let pairs = prompts.clone().zip(responses).map(|(prompt, r)| (prompt.tokens.as_slice(), r.tokens.as_slice()));
-        let log_probs = to_vec(&score(self.base, None, &pairs.collect::<Vec<_>>())?.log_probs)?;
+    fn reply(&self, prompt: &Prompt, response: &Response) -> Result<Reply, TrainError> {
+        let log_probs = self.generator.base_log_probs(&prompt.tokens, &response.tokens)?;
         let log_probs: Vec<f64> = log_probs.into_iter().map(f64::from).collect();
-        let mut rest = log_probs.as_slice();
-        let reply = |(prompt, response): (&Prompt, &Response)| {
-            let (own, others) = rest.split_at(response.tokens.len());
-            rest = others;
-            let text = self.generator.checkpoint().tokenizer().decode(&response.tokens);
-            Reply::new(prompt, text, response.ended, base_nll(own))
-        };
-        Ok(prompts.zip(responses).map(reply).collect())
+        let text = self.generator.checkpoint().tokenizer().decode(&response.tokens);
+        Ok(Reply::new(prompt, text, response.ended, base_nll(&log_probs)))
     }
 }

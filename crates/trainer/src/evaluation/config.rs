@@ -22,6 +22,9 @@ pub struct EvaluationConfig {
     pub out: PathBuf,
     /// The pool whose policies are mixed.
     pub pool: PathBuf,
+    /// Policies that are mixed with others; none means all. The rest is evaluated alone.
+    #[serde(default)]
+    pub mixed: Vec<String>,
     /// The base.
     pub model: ModelOptions,
     /// What is asked.
@@ -122,6 +125,11 @@ pub struct CostOptions {
 }
 
 impl EvaluationConfig {
+    /// Whether the policy is mixed with others.
+    pub(super) fn mixes(&self, policy: &str) -> bool {
+        self.mixed.is_empty() || self.mixed.iter().any(|mixed| mixed == policy)
+    }
+
     /// Reads and checks a configuration.
     ///
     /// # Errors
@@ -191,11 +199,18 @@ fn usual_for(policy: &str) -> Option<(Measure, bool, Measure, f64)> {
     })
 }
 
-/// One pole of every dimension, in all ways; the poles are indices of the pool's policies.
-pub(super) fn combinations(pool: &Pool) -> Result<Vec<Vec<usize>>, TrainError> {
+/// One pole of every dimension, in all ways, of those that are mixed; the poles are indices of the pool's policies.
+pub(super) fn combinations(config: &EvaluationConfig, pool: &Pool) -> Result<Vec<Vec<usize>>, TrainError> {
+    if let Some(missing) = config.mixed.iter().find(|policy| pool.index_of(policy).is_none()) {
+        return Err(TrainError::Invalid(format!("mixed: the pool has no policy {missing:?}")));
+    }
     let mut all: Vec<Vec<usize>> = vec![Vec::new()];
     for dimension in pool.dimensions() {
-        let poles: Vec<usize> = dimension.poles.iter().filter_map(|pole| pool.index_of(pole.as_ref())).collect();
+        let mixed = dimension.poles.iter().filter(|pole| config.mixes(pole.as_ref()));
+        let poles: Vec<usize> = mixed.filter_map(|pole| pool.index_of(pole.as_ref())).collect();
+        if poles.is_empty() {
+            continue;
+        }
         all = all.iter().flat_map(|some| poles.iter().map(|&pole| [some.as_slice(), &[pole]].concat())).collect();
         if all.len() > MOST {
             return Err(TrainError::Invalid(format!("the pool has over {MOST} combinations of one pole a dimension")));

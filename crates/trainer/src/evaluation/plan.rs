@@ -1,13 +1,12 @@
 //! Who has to answer, for each study.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use tureen_soup::{BaseFacts, MergeOptions, Pool, PoolOptions, Preference};
 
 use super::answers::Speaker;
-use super::config::MethodOptions;
+use super::config::{EvaluationConfig, MethodOptions};
 use super::curves::WEIGHTS;
 use super::poles::Pole;
 use crate::error::TrainError;
@@ -45,12 +44,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The speakers of `methods` and of the studies of `pool`, for the base of `generator`.
+    /// The speakers of the methods and studies of `config` over `pool`, for the base of `generator`.
     ///
     /// # Errors
     /// The pool of a method that cannot be opened, is for another base, or lacks its policy.
     pub(super) fn new(
-        methods: &BTreeMap<String, MethodOptions>,
+        config: &EvaluationConfig,
         pool: &Arc<Pool>,
         poles: &[Pole],
         combinations: &[Vec<usize>],
@@ -58,15 +57,16 @@ impl Plan {
     ) -> Result<Self, TrainError> {
         let base = plain(generator.base()?);
         let table = Table { facts: &generator.checkpoint().base_facts(), pool, poles, base: &base };
-        let mut planned = Vec::with_capacity(methods.len());
-        for (name, options) in methods {
+        let mut planned = Vec::with_capacity(config.methods.len());
+        for (name, options) in &config.methods {
             planned.push(Method { name: name.clone(), speakers: table.method(options, combinations)? });
         }
         let mut alone = Vec::with_capacity(poles.len());
         let (mut control, mut conflict) = (Vec::new(), Vec::new());
+        let mixes = |pole: &usize| config.mixes(&poles[*pole].id);
         for first in 0..poles.len() {
             alone.push(table.soup(&[(first, 1.0)], 1.0)?);
-            for second in first + 1..poles.len() {
+            for second in (first + 1..poles.len()).filter(|&second| [first, second].iter().all(mixes)) {
                 let mixed = |weight| table.soup(&[(first, weight), (second, 1.0 - weight)], 1.0);
                 let speakers = WEIGHTS.into_iter().map(mixed).collect::<Result<_, _>>()?;
                 let dimension = |pole: usize| pool.policies()[pole].dimension();

@@ -18,7 +18,7 @@ use super::{Evaluation, MethodScores, PolicyScore, Sample, trained};
 use crate::annotate::{Annotator, AnnotatorOptions, Remembering};
 use crate::error::TrainError;
 use crate::generator::Generator;
-use crate::model::load_base;
+use crate::model::TEMPLATE;
 use crate::prompts::{Prompt, Split, prepare, read};
 use crate::reward::MeasureOptions;
 
@@ -39,7 +39,7 @@ pub fn evaluate(config: &EvaluationConfig, tell: &mut dyn FnMut(News)) -> Result
     if pool.policies().is_empty() {
         return Err(TrainError::Invalid(format!("{}: a pool without policies has no soups", config.pool.display())));
     }
-    let combinations = combinations(&pool)?;
+    let combinations = combinations(config, &pool)?;
     let facts = trained::metadata(&config.pool)?;
     let poles = poles(config, &pool, &facts)?;
     let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
@@ -54,12 +54,11 @@ pub fn evaluate(config: &EvaluationConfig, tell: &mut dyn FnMut(News)) -> Result
         let tokens = checkpoint.tokenizer().encode(&pole.instruction, false);
         added = added.max(2 + tokens.map_err(|error| TrainError::Base(error.to_string()))?.len());
     }
-    let longest = config.prompts.max_prompt_tokens + added * pool.dimensions().len() + config.generation.max_new_tokens;
-    let base = load_base(&checkpoint, longest)?;
-    let generator = Generator::start(checkpoint.clone(), base.geometry().positions, PRECISION)?;
-    let plan = Plan::new(&config.methods, &pool, &poles, &combinations, &generator)?;
-    let kitchen =
-        Kitchen { base: &base, generator: &generator, prompts: &prompts, generation: &config.generation, kept };
+    let asked = config.prompts.max_prompt_tokens + added * pool.dimensions().len();
+    let longest = TEMPLATE + asked + config.generation.max_new_tokens;
+    let generator = Generator::start(checkpoint.clone(), longest, PRECISION)?;
+    let plan = Plan::new(config, &pool, &poles, &combinations, &generator)?;
+    let kitchen = Kitchen { generator: &generator, prompts: &prompts, generation: &config.generation, kept };
     let answers = kitchen.answer(&plan.studies(), tell)?;
     let study = Study { config, poles: &poles, prompts: &prompts, answers };
 

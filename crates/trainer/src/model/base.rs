@@ -154,14 +154,16 @@ impl Base {
     }
 }
 
+/// Tokens that a chat template may add: a system prompt and role marks.
+pub(crate) const TEMPLATE: usize = 128;
+
 /// Loads the weights of `checkpoint` for prompts and responses of `longest` tokens together.
 ///
 /// # Errors
 /// A base that the trainer cannot train, or weights that cannot be read.
 pub fn load_base(checkpoint: &Checkpoint, longest: usize) -> std::result::Result<Base, TrainError> {
     let base = |error: candle_core::Error| TrainError::Base(error.to_string());
-    // A chat template adds a system prompt and role marks: 128 tokens are room for those.
-    let positions = (128 + longest).min(checkpoint.config().max_position_embeddings);
+    let positions = (TEMPLATE + longest).min(checkpoint.config().max_position_embeddings);
     let geometry = Geometry::of(checkpoint.config(), positions).map_err(base)?;
     Base::load(geometry, |name| checkpoint.tensor(name).map_err(candle_core::Error::wrap)).map_err(base)
 }

@@ -5,5 +5,6 @@ mod base;
 mod packing;
 
 pub use adapter::{Delta, LoraAdapter};
+pub(crate) use base::TEMPLATE;
 pub use base::{Base, Geometry, load_base};
 pub use packing::Packing;

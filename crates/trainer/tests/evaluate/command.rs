@@ -52,6 +52,25 @@ fn all_duels(evaluation: &Evaluation) -> impl Iterator<Item = &Duel> {
 }
 
 #[test]
+fn policies_that_are_not_mixed_are_evaluated_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let poles = ["elementary", "expert", "friendly", "unfriendly"];
+    let config = prepare(folder.path(), &poles, "");
+    let whole = std::fs::read_to_string(&config).unwrap();
+    let mixing = |policies: &str| std::fs::write(&config, format!("mixed = {policies}\n{whole}")).unwrap();
+    mixing("['elementary', 'expert', 'friendly']");
+    let (evaluation, _) = evaluated(folder.path(), &config);
+    assert_eq!(evaluation.combinations, [["elementary", "friendly"], ["expert", "friendly"]]);
+    assert_eq!((evaluation.alone.len(), evaluation.control.len(), evaluation.conflict.len()), (4, 2, 1));
+    mixing("['friendly']");
+    let (evaluation, _) = evaluated(folder.path(), &config);
+    assert_eq!((evaluation.combinations, evaluation.alone.len()), (vec![vec!["friendly".to_owned()]], 4));
+    mixing("['friend']");
+    let (succeeded, text) = run(&config);
+    assert!(!succeeded && text.contains("\"friend\""), "{text}");
+}
+
+#[test]
 fn a_pool_of_two_dimensions_is_studied_whole() {
     let folder = tempfile::tempdir().unwrap();
     let poles = ["elementary", "expert", "friendly", "unfriendly"];
