@@ -20,6 +20,8 @@ pub(crate) struct Report<'a> {
     pub(crate) by_rule: bool,
     /// What the trained update was multiplied by.
     pub(crate) factor: f64,
+    /// Processor time before the first step, in seconds.
+    pub(crate) begun_after: f64,
 }
 
 impl Report<'_> {
@@ -37,11 +39,17 @@ impl Report<'_> {
             "PPO over {base}: {step} steps, {responses} responses of {} to {} tokens, {cost} on {machine}.\n\n",
             config.generation.output_min_length, config.generation.output_max_length
         );
+        if config.warm_start.is_some() {
+            text += &format!(
+                "It began with the base's own best answers behind turns that show the preference, which took {:.2} CPU-hours \
+                 more ([warm start](../../docs/trainer.md#a-warm-start)).\n\n",
+                self.begun_after / 3600.0
+            );
+        }
         if let Some(start) = &config.run.start_from {
             let file = start.file_stem().unwrap_or_default().to_string_lossy();
             text += &format!(
-                "The run took over from {file} of the policy's first configuration with the settings below; the steps before \
-                 ran with the first one (both are in crates/trainer/configs).\n\n"
+                "The run took over from {file} of a run with other settings; those below are the ones that it ended with.\n\n"
             );
         }
         if self.by_rule {
@@ -96,7 +104,7 @@ impl Report<'_> {
     fn course(&self) -> String {
         let power = self.config.reward.preference_power;
         let own =
-            if self.config.run.start_from.is_some() { " (of a first configuration: with its own power)" } else { "" };
+            if self.config.run.start_from.is_some() { " (before it took over: by the settings of then)" } else { "" };
         let mut text = format!(
             "## Course\n\nMeans over parts of the run; a score is preference ^ {power} x gate{own}.\n\n\
              | steps | score | measure | gate | KL, nats | KL weight | base NLL | clipped |\n|---|---|---|---|---|---|---|---|\n",

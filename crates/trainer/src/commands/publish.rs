@@ -52,6 +52,8 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
         return Err(TrainError::Invalid(format!("{}: there is no checkpoint to publish", run.display())));
     }
     let metrics = metrics::read(&run.join("metrics.jsonl"))?;
+    let counted = metrics.iter().filter(|line| line.step <= session.steps_done());
+    let begun_after = session.cpu_seconds() - counted.map(|line| line.cpu_seconds).sum::<f64>();
     let by_rule = checkpoint.is_none();
     let checkpoint = match checkpoint {
         Some(path) => path,
@@ -106,6 +108,7 @@ pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
         machine: &machine,
         by_rule,
         factor,
+        begun_after,
     };
     write_atomically(&folder.join("REPORT.md"), report.markdown().as_bytes())?;
     write_atomically(&folder.join("README.md"), card(session.config(), &base.name).as_bytes())?;
