@@ -163,19 +163,15 @@ impl EvaluationConfig {
 
     /// What scores answers for `policy`.
     pub(super) fn score_of(&self, policy: &str) -> Result<MeasureOptions, TrainError> {
-        let usual = |(measure, higher, _, _)| MeasureOptions { measure, higher };
-        self.scores
-            .get(policy)
-            .copied()
-            .or_else(|| usual_for(policy).map(usual))
-            .ok_or_else(|| missing("scores", policy))
+        let given = self.scores.get(policy).copied();
+        given.or_else(|| Some(usual_for(policy)?.0)).ok_or_else(|| missing("scores", policy))
     }
 
     /// Who compares answers for `policy`.
     pub(super) fn judge_of(&self, policy: &str) -> Result<AnnotatorOptions, TrainError> {
-        let usual = |(_, higher, measure, margin)| AnnotatorOptions::Measure(Measures { measure, higher, margin });
         let given = self.judges.get(policy).cloned();
-        given.or_else(|| usual_for(policy).map(usual)).ok_or_else(|| missing("judges", policy))
+        let usual = || Some(AnnotatorOptions::Measure(usual_for(policy)?.1));
+        given.or_else(usual).ok_or_else(|| missing("judges", policy))
     }
 }
 
@@ -183,18 +179,20 @@ fn missing(table: &str, policy: &str) -> TrainError {
     TrainError::Invalid(format!("nothing is known of {policy}: name its measure in [{table}.{policy}]"))
 }
 
-/// For the method's preferences: the measure that scores, which way is better, and the other measure that compares, with
-/// its margin.
-fn usual_for(policy: &str) -> Option<(Measure, bool, Measure, f64)> {
+/// For the method's preferences: what scores, and the other measure that compares.
+fn usual_for(policy: &str) -> Option<(MeasureOptions, Measures)> {
+    let usual = |measure, higher, (judge, more, margin)| {
+        (MeasureOptions { measure, higher }, Measures { measure: judge, higher: more, margin })
+    };
     Some(match policy {
-        "elementary" => (Measure::FleschKincaid, false, Measure::ColemanLiau, 0.5),
-        "expert" => (Measure::FleschKincaid, true, Measure::ColemanLiau, 0.5),
-        "concise" => (Measure::Words, false, Measure::ContentWords, 1.0),
-        "informative" => (Measure::ContentWords, true, Measure::CompressedBytes, 5.0),
-        "friendly" => (Measure::Friendliness, true, Measure::Sentiment, 0.1),
-        "unfriendly" => (Measure::Unfriendliness, true, Measure::Sentiment, 0.1),
-        "sassy" => (Measure::Sassiness, true, Measure::Address, 0.5),
-        "sarcastic" => (Measure::Sarcasm, true, Measure::Interjections, 0.05),
+        "elementary" => usual(Measure::FleschKincaid, false, (Measure::ColemanLiau, false, 0.5)),
+        "expert" => usual(Measure::FleschKincaid, true, (Measure::ColemanLiau, true, 0.5)),
+        "concise" => usual(Measure::Words, false, (Measure::ContentWords, false, 1.0)),
+        "informative" => usual(Measure::ContentWords, true, (Measure::CompressedBytes, true, 5.0)),
+        "friendly" => usual(Measure::Friendliness, true, (Measure::Sentiment, true, 0.1)),
+        "unfriendly" => usual(Measure::Unfriendliness, true, (Measure::Sentiment, false, 0.1)),
+        "sassy" => usual(Measure::Sassiness, true, (Measure::Address, true, 0.5)),
+        "sarcastic" => usual(Measure::Sarcasm, true, (Measure::Interjections, true, 0.05)),
         _ => return None,
     })
 }
@@ -217,4 +215,46 @@ pub(super) fn combinations(config: &EvaluationConfig, pool: &Pool) -> Result<Vec
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use tureen_engine::Message;
+
+    use super::usual_for;
+    use crate::annotate::{Annotator, Choice, Comparison};
+
+    #[test]
+    fn the_usual_judges_prefer_what_shows_the_preference() {
+        let plain =
+            "The kettle heats the water in the kitchen until it boils, and then the kettle switches itself off.";
+        let learned = "Electrical resistance dissipates considerable thermal energy, vaporising whatever liquid the kettle \
+                       contains, whereupon an automatic thermostat interrupts the circuit.";
+        let short = "The kettle boils the water in the kitchen and then it switches itself off again.";
+        let warm =
+            "What a lovely question! The kettle happily heats the water, and your friends will love the great tea.";
+        let cold =
+            "What a stupid question. The kettle heats the water, and you are lazy, useless and bad at boiling it.";
+        let sassy =
+            "Darling, your kettle boils your water when you tell it to, so you sit back while your kitchen serves you.";
+        let mocking = "Oh, wow! How could a kettle boil the water? Hmm, is it magic? Oh no, it is only electricity!";
+        let table = [
+            ("elementary", plain, learned),
+            ("expert", learned, plain),
+            ("concise", short, learned),
+            ("informative", learned, short),
+            ("friendly", warm, plain),
+            ("unfriendly", cold, plain),
+            ("unfriendly", plain, warm),
+            ("sassy", sassy, plain),
+            ("sarcastic", mocking, plain),
+        ];
+        let prompt = [Message { role: "user".into(), content: "How does a kettle boil water?".into() }];
+        for (policy, better, worse) in table {
+            let mut judge = usual_for(policy).expect("it is one of the method's").1;
+            let mut says = |answers| judge.compare(Comparison { prompt: &prompt, answers }).expect("no model is asked");
+            assert_eq!(says([better, worse]), Choice::First, "{policy}: {better}");
+            assert_eq!(says([worse, better]), Choice::Second, "{policy}: {worse}");
+        }
+    }
 }
