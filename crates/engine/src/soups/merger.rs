@@ -73,6 +73,8 @@ impl Merger {
                 counted.failures.fetch_add(failed.into(), Ordering::Relaxed);
                 counted.microseconds.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
                 cell.settle(state);
+                // First: whoever looks for room now must find the soup in nobody's hands.
+                drop(cell);
                 settled();
             }
         })?;
