@@ -12,8 +12,7 @@ use crate::learning::{candidates, gains};
 /// After how many choices the error is told.
 const TOLD: [usize; 5] = [0, 3, 10, 30, 100];
 
-/// Standard deviation of what one policy gains by answers of one soup, in nats: that of the shipped policies' answers of 80
-/// tokens to different prompts.
+/// Standard deviation that is assumed of what one policy gains by answers of one soup to different prompts, in nats.
 const SPREAD: f64 = 5.0;
 
 /// Makes people with known weights, asks them what `next-question` would and prints how far what was learned is from the truth.

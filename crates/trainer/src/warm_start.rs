@@ -65,15 +65,10 @@ fn nine_tenths() -> f32 {
 
 impl WarmStart {
     pub(crate) fn check(&self) -> Result<(), String> {
-        let training = &self.training;
-        let rates = [f64::from(self.temperature), f64::from(self.top_p), training.learning_rate];
-        let counts = [self.turns.len(), self.answers, training.batch_size, training.num_train_epochs];
-        if counts.contains(&0) || rates.iter().any(|rate| !rate.is_finite() || *rate <= 0.0) {
-            return Err(
-                "warm_start: turns, answers, temperature, top_p, and training's batch_size, num_train_epochs and \
-                        learning_rate, must be above 0"
-                    .into(),
-            );
+        self.training.check().map_err(|message| format!("warm_start: {message}"))?;
+        let positive = |rate: f32| rate.is_finite() && rate > 0.0;
+        if self.turns.is_empty() || self.answers == 0 || !positive(self.temperature) || !positive(self.top_p) {
+            return Err("warm_start: turns, answers, temperature and top_p must be above 0".into());
         }
         if self.top_p > 1.0 || !self.least.is_finite() {
             return Err("warm_start: top_p must be at most 1, least a number".into());
