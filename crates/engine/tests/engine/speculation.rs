@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 use tureen_engine::{Engine, EngineOptions, Event, FinishReason, PathChoice, Precision, SamplingParams, Submission};
 use tureen_soup::Method;
 
-use crate::common::{Fixture, events, options, sampled};
+use crate::common::{Fixture, events, options, sampled, until};
 
 /// Tokens that answers are made of, and the end of an answer among them.
 const WORDS: [u32; 5] = [70, 71, 72, 73, 2];
@@ -137,6 +137,8 @@ fn a_text_that_repeats_itself_takes_fewer_steps() {
     // One word after the other, whatever the model thinks.
     let params = SamplingParams { logit_bias: vec![(70, 1000.0)], ..sampled(1, 100) };
     answer(&engine, fixture.submission(&[70; 8], &soup, params));
+    // The answer ends within its last step, which is counted when it ends.
+    until(&engine, "the last step is counted", |s| s.running == 0);
     let stats = engine.stats();
     assert_eq!((stats.decode_tokens, stats.accepted_tokens), (100, stats.drafted_tokens), "{stats:?}");
     assert!(stats.steps < 20, "{stats:?}");
