@@ -33,11 +33,13 @@ async fn soup(server: &Server) -> Value {
     server.generate(&body).await["soup"]["weights"].clone()
 }
 
-async fn until_served(server: &Server, soup_of_u: Value) {
-    let end = Instant::now() + SOON;
+/// How long that takes.
+async fn until_served(server: &Server, soup_of_u: Value) -> Duration {
+    let begun = Instant::now();
     while soup(server).await != soup_of_u {
-        assert!(Instant::now() < end, "{soup_of_u} is not seen");
+        assert!(begun.elapsed() < SOON, "{soup_of_u} is not seen");
     }
+    begun.elapsed()
 }
 
 async fn looked_up(server: &Server, source: &str) -> f64 {
@@ -85,6 +87,22 @@ async fn a_change_is_seen_by_the_other_replica_and_what_is_unchanged_costs_no_qu
     here.http.delete(here.url("/users/u")).send().await.unwrap().error_for_status().unwrap();
     let by_user = json!({"inputs": "hello", "user": "u"});
     there.until(async || there.post("/generate", &by_user).await.status() == 404).await;
+}
+
+/// TUREEN_REPLICA_CHANGES=200 for a figure: the time from an acknowledged write here to the first answer by it there, to
+/// whoever asks all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_change_is_seen_by_the_other_replica_soon() {
+    let changes = std::env::var("TUREEN_REPLICA_CHANGES").map_or(4, |n| n.parse().unwrap());
+    let cluster = Cluster::start();
+    let [here, there] = pair(&cluster, &[]).await;
+    let mut took = Vec::new();
+    for policy in ["concise", "friendly"].iter().cycle().take(changes) {
+        put(&here, json!({*policy: 1})).await;
+        took.push(until_served(&there, json!({*policy: 1.0})).await);
+    }
+    took.sort_unstable();
+    println!("{changes} changes: median {:.0?}, the slowest {:.0?}", took[changes / 2], took[changes - 1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -234,3 +234,14 @@ fn judges_of_a_tone_count_none_of_its_words() {
     // Two interjections and two marks in two sentences.
     assert_eq!(Measure::Interjections.of("Oh, wow! Who needs that?"), 2.0);
 }
+
+#[test]
+fn politeness_counts_ways_and_not_words() {
+    let polite = |text: &str| Measure::Politeness.of(text);
+    assert_eq!(polite("Hello, and thank you. Could you stir it, please? We might wait."), 6.0);
+    assert_eq!(polite("Thank you, thanks, I appreciate it."), 1.0, "one way, said thrice");
+    assert_eq!(polite("Why do you ask? In fact it is obvious."), -2.0);
+    // Whole words: "this" greets nobody, "weather" is not "we".
+    assert_eq!(polite("This weather is mighty."), 0.0);
+    assert_eq!(polite(""), 0.0);
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use vader_sentimental::SentimentIntensityAnalyzer;
 
 use super::lexicon::{READER, STOP};
+use super::politeness::politeness;
 use super::{Text, flesch_kincaid_grade, friendliness, sarcasm, sassiness, unfriendliness};
 
 const INTERJECTIONS: &[&str] = &[
@@ -37,6 +38,8 @@ pub enum Measure {
     Interjections,
     /// VADER's compound sentiment, -1 to 1 (Hutto and Gilbert 2014): a lexicon that no rule here is trained on.
     Sentiment,
+    /// Ways of being polite less ways of being impolite (Danescu-Niculescu-Mizil et al. 2013, arXiv 1306.6078): -2 to 9.
+    Politeness,
     /// Words.
     Words,
     /// Different words that carry content.
@@ -76,6 +79,7 @@ impl Measure {
                 (cries + marks) as f64 / parts.sentences.len().max(1) as f64
             }
             Self::Sentiment => SentimentIntensityAnalyzer::new().polarity_scores(text).compound,
+            Self::Politeness => politeness(&parts),
             Self::Words => parts.words.len() as f64,
             Self::ContentWords => {
                 let content = parts.words.iter().filter(|word| word.len() > 2 && !STOP.contains(&word.as_str()));
@@ -97,6 +101,7 @@ impl Measure {
             Self::Address => "words a hundred that point at the reader",
             Self::Interjections => "interjections and marks a sentence",
             Self::Sentiment => "VADER sentiment (-1 to 1)",
+            Self::Politeness => "politeness (-2 to 9)",
             Self::Words => "words",
             Self::ContentWords => "content words",
             Self::CompressedBytes => "compressed bytes",

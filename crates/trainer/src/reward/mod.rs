@@ -11,6 +11,7 @@ mod grade;
 mod length;
 mod lexicon;
 mod measure;
+mod politeness;
 mod rule;
 mod sum;
 mod syllables;
