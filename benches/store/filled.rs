@@ -23,8 +23,10 @@ impl Filled {
     pub(crate) async fn new(profiles: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", file(&dir).display());
-        let variables = [("TUREEN__STORE__URL".to_owned(), url.clone())];
-        let config = Config::load(None, variables).unwrap();
+        // Other settings, such as TUREEN__STORE__MAX_CONNECTIONS, from whoever compares them.
+        let settings = std::env::vars().filter(|(name, _)| name.starts_with("TUREEN__STORE__"));
+        let url_of_this = ("TUREEN__STORE__URL".to_owned(), url.clone());
+        let config = Config::load(None, settings.chain([url_of_this])).unwrap();
         // Makes the tables.
         let store = Store::open(&config.store).await.unwrap().unwrap();
         let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
