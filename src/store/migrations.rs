@@ -5,7 +5,7 @@ use sqlx::{AnyConnection, SqlSafeStr};
 
 use super::{Kind, StoreError};
 
-const SQLITE: [&str; 7] = [
+const SQLITE: [&str; 8] = [
     include_str!("migrations/1_sqlite.sql"),
     include_str!("migrations/2_sqlite.sql"),
     include_str!("migrations/3_sqlite.sql"),
@@ -13,8 +13,9 @@ const SQLITE: [&str; 7] = [
     include_str!("migrations/5_sqlite.sql"),
     include_str!("migrations/6_sqlite.sql"),
     include_str!("migrations/7_sqlite.sql"),
+    include_str!("migrations/8_sqlite.sql"),
 ];
-const POSTGRES: [&str; 7] = [
+const POSTGRES: [&str; 8] = [
     include_str!("migrations/1_postgres.sql"),
     include_str!("migrations/2_postgres.sql"),
     include_str!("migrations/3_postgres.sql"),
@@ -22,6 +23,7 @@ const POSTGRES: [&str; 7] = [
     include_str!("migrations/5_postgres.sql"),
     include_str!("migrations/6_postgres.sql"),
     include_str!("migrations/7_postgres.sql"),
+    include_str!("migrations/8_postgres.sql"),
 ];
 
 /// Runs what is missing, each file in a transaction. Refuses a database that a newer version wrote.

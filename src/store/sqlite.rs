@@ -21,6 +21,8 @@ pub(super) async fn open(url: &str, config: &config::Store) -> Result<Store, Sto
     let mut first = options.connect().await?;
     // Readers and a writer at the same time; the mode stays with the file.
     sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut first).await?;
+    // A table that a migration builds anew must leave no copy of its rows: they would outlive an erasure.
+    sqlx::raw_sql("PRAGMA secure_delete = ON").execute(&mut first).await?;
     check(&mut first).await?;
     migrations::run(Kind::Sqlite, &mut first).await?;
     first.close().await?;

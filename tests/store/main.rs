@@ -7,6 +7,8 @@ mod suite;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use tureen::config::Config;
 use tureen::store::{Store, StoreError};
 
@@ -82,6 +84,47 @@ async fn a_store_of_a_newer_version_is_refused() {
     .unwrap();
     other.close().await;
     assert!(matches!(open(&file).await.unwrap_err(), StoreError::Migration(_)));
+}
+
+/// The seventh version kept profiles in a table WITHOUT ROWID.
+#[tokio::test]
+async fn a_store_of_an_older_version_keeps_its_profiles_and_forgets_what_is_erased() {
+    const OLD: [&str; 7] = [
+        include_str!("../../src/store/migrations/1_sqlite.sql"),
+        include_str!("../../src/store/migrations/2_sqlite.sql"),
+        include_str!("../../src/store/migrations/3_sqlite.sql"),
+        include_str!("../../src/store/migrations/4_sqlite.sql"),
+        include_str!("../../src/store/migrations/5_sqlite.sql"),
+        include_str!("../../src/store/migrations/6_sqlite.sql"),
+        include_str!("../../src/store/migrations/7_sqlite.sql"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tureen.db");
+    std::fs::File::create(&file).unwrap();
+    sqlx::any::install_default_drivers();
+    let old = sqlx::AnyPool::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    let migration = |(version, sql): (i64, &'static str)| {
+        Migration::new(version, "tureen".into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations((1..).zip(OLD).map(migration).collect()).run(&old).await.unwrap();
+    for user in ["u-2", "u-1"] {
+        let insert = "INSERT INTO profiles (owner, user_id, preference, merge, etag, created_at, updated_at) \
+                      VALUES ('o', $1, $2, '{}', 'e', 1, 2)";
+        sqlx::query(insert).bind(user).bind(format!("of-{user}=0.25")).execute(&old).await.unwrap();
+    }
+    old.close().await;
+
+    let store = open(&file).await.unwrap();
+    let kept = store.profile("o", &suite::user("u-1")).await.unwrap().unwrap();
+    assert_eq!(kept.draft.preference.to_string(), "of-u-1=0.25");
+    assert_eq!((kept.created_at, kept.updated_at), (1, 2));
+    let users = store.users("o", None, 9).await.unwrap().users;
+    assert_eq!(users, [("u-1".to_owned(), 2), ("u-2".to_owned(), 2)]);
+    store.erase("o", &suite::user("u-1")).await.unwrap();
+    store.close().await;
+    let bytes = std::fs::read(&file).unwrap();
+    let found = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(found("of-u-2=0.25") && !found("of-u-1=0.25"), "what was erased stands in the file");
 }
 
 #[tokio::test]
