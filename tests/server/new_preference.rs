@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tureen_trainer::commands::{PpoArgs, PublishArgs, ppo, publish};
+use tureen_trainer::commands::{DeviceArgs, PpoArgs, PublishArgs, ppo, publish};
 
 use crate::common::{Server, problem, short};
 
@@ -35,10 +35,12 @@ fn train_and_publish(config: &Path, pool: &Path) {
         out: None,
         steps: None,
         resume: false,
+        device: DeviceArgs::default(),
     };
     ppo(run).unwrap();
     let machine = "a test".to_owned();
-    publish(PublishArgs { config, out: None, checkpoint: None, pool: pool.to_owned(), machine }).unwrap();
+    let (pool, device) = (pool.to_owned(), DeviceArgs::default());
+    publish(PublishArgs { config, out: None, checkpoint: None, pool, machine, device }).unwrap();
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ pub fn answer_prompts(
     options: &AnswerOptions,
     out: &Path,
 ) -> Result<Written, TrainError> {
-    let identity = identity(generator.checkpoint(), prompts, preference, options);
+    let identity = identity(generator, prompts, preference, options);
     let (mut journal, remembered) = Journal::take_up(out, "rollout", &identity)?;
     let remembered = remembered.len();
     let ways = preference.ways();
@@ -142,12 +142,19 @@ fn shown(prompt: &[Message]) -> Value {
 }
 
 fn identity(
-    checkpoint: &Checkpoint,
+    generator: &Generator,
     prompts: &[Vec<Message>],
     preference: &PreferenceOptions,
     options: &AnswerOptions,
 ) -> String {
-    let all = json!([checkpoint.sha256(), "int8", prompts, preference, options]).to_string();
+    let all = json!([
+        generator.checkpoint().sha256(),
+        generator.computing().effective().name(),
+        prompts,
+        preference,
+        options
+    ])
+    .to_string();
     Sha256::digest(all).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tureen_engine::DeviceChoice;
 
 use crate::error::TrainError;
 use crate::reward::{GateOptions, PartOptions, Rule};
@@ -61,6 +62,9 @@ pub struct PolicyConfig {
 pub struct ModelOptions {
     /// A GGUF file or a Hugging Face directory.
     pub base: PathBuf,
+    /// What computes; the command line says it, as a run may go on elsewhere.
+    #[serde(skip)]
+    pub device: DeviceChoice,
 }
 
 /// Prompts to train on and to look at.

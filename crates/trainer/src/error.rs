@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use tureen_engine::DeviceError;
 
 /// Why a command of the trainer stopped.
 #[derive(Debug, Error)]
@@ -40,6 +41,9 @@ pub enum TrainError {
     /// The base model could not be loaded or does not fit.
     #[error("base model: {0}")]
     Base(String),
+    /// The GPU that was asked for cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Loss or gradient became NaN or infinite; the last checkpoint, where there is one, is good.
     #[error("step {step}: the {what} is not finite; what was saved before is still good")]
     NotFinite {

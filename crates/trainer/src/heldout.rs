@@ -87,7 +87,7 @@ pub fn evaluate(
     for (prompts, responses) in prompts.chunks(16).zip(all.chunks(16)) {
         let pairs = prompts.iter().zip(responses).map(|(p, r)| (p.tokens.as_slice(), r.tokens.as_slice()));
         let pairs: Vec<_> = pairs.collect();
-        let log_probs: Vec<f64> = to_vec(&score(base, None, &pairs)?.log_probs)?.into_iter().map(f64::from).collect();
+        let log_probs = widened(to_vec(&score(base, None, &pairs)?.log_probs)?);
         let mut rest = log_probs.as_slice();
         for (prompt, response) in prompts.iter().zip(responses) {
             let (reference, others) = rest.split_at(response.tokens.len());
@@ -99,7 +99,12 @@ pub fn evaluate(
             let friendly = Rule::Friendly.score(answer, gate);
             let own = own.map(|rule| rule.score(answer, gate));
             let parts = Text::new(&text);
-            let apart = response.log_probs.iter().zip(reference).take(kl_tokens);
+            // Like with like: in a coarser number format the base is further from itself than rounding.
+            let base_log_probs: Vec<f64> = match generator.computing().is_exact() {
+                true => reference.to_vec(),
+                false => widened(generator.base_log_probs(&prompt.tokens, &response.tokens)?),
+            };
+            let apart = response.log_probs.iter().zip(&base_log_probs).take(kl_tokens);
             let values = [
                 flesch_kincaid_grade(&parts),
                 friendliness(&parts),
@@ -146,4 +151,8 @@ pub fn evaluate(
         own_score,
         answers,
     })
+}
+
+fn widened(values: Vec<f32>) -> Vec<f64> {
+    values.into_iter().map(f64::from).collect()
 }

@@ -1,6 +1,6 @@
 //! Supervised tuning: the adapter learns answers word by word.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -75,7 +75,7 @@ fn update<'a>(
     if !loss.is_finite() {
         return Err(TrainError::NotFinite { step, what: "loss" });
     }
-    let slopes = Tensor::from_vec(vec![-1.0 / count as f32; count], count, &Device::Cpu)?;
+    let slopes = Tensor::from_vec(vec![-1.0 / count as f32; count], count, log_probs.device())?;
     let norm = adam.step(&(log_probs * slopes)?.sum_all()?.backward()?)?;
     if norm.is_finite() { Ok(loss) } else { Err(TrainError::NotFinite { step, what: "gradient" }) }
 }

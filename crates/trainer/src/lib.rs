@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod pairs;
+mod place;
 pub mod plot;
 pub mod ppo;
 mod preferences;
@@ -37,4 +38,5 @@ mod update;
 mod value;
 mod warm_start;
 
+pub use place::Place;
 pub use session::Session;

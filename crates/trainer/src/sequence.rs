@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use crate::model::{Base, Delta, Packing};
-use crate::ops::{attention, token_log_prob};
+use crate::ops::token_log_prob;
 use crate::prompts::shared_prefix;
 
 /// A prompt's tokens and the response's.
@@ -42,9 +42,9 @@ pub fn score(base: &Base, delta: Option<&Delta>, pairs: &[Pair<'_>]) -> Result<S
         targets.extend_from_slice(response);
     }
     let packing = Arc::new(Packing::new(prefix, &lengths));
-    let hidden = base.forward(&tokens, delta, |_, q, k, v| attention(q, k, v, &packing, base.rope()))?;
-    let hidden = hidden.index_select(&Tensor::new(wanted.as_slice(), &Device::Cpu)?, 0)?;
-    let log_probs = token_log_prob(&hidden, base.head(), Arc::new(targets))?;
+    let hidden = base.forward(&tokens, &packing, delta)?;
+    let hidden = hidden.index_select(&Tensor::new(wanted.as_slice(), hidden.device())?, 0)?;
+    let log_probs = token_log_prob(&hidden, base.head(), &targets)?;
     Ok(Scores { log_probs, hidden })
 }
 
@@ -65,6 +65,6 @@ pub fn last_hidden(base: &Base, delta: Option<&Delta>, rows: &[Vec<u32>]) -> Res
         last.push(tokens.len() as u32 - 1);
     }
     let packing = Arc::new(Packing::new(prefix, &lengths));
-    let hidden = base.forward(&tokens, delta, |_, q, k, v| attention(q, k, v, &packing, base.rope()))?;
-    hidden.index_select(&Tensor::new(last.as_slice(), &Device::Cpu)?, 0)
+    let hidden = base.forward(&tokens, &packing, delta)?;
+    hidden.index_select(&Tensor::new(last.as_slice(), hidden.device())?, 0)
 }

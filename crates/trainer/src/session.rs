@@ -13,10 +13,11 @@ use tureen_engine::{Checkpoint, Precision};
 use crate::clock::process_seconds;
 use crate::config::Config;
 use crate::error::TrainError;
-use crate::generator::{FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
+use crate::generator::{Computing, FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
 use crate::imitation::imitate;
 use crate::metrics::{MetricsLog, StepMetrics};
-use crate::model::{Base, LoraAdapter, load_base};
+use crate::model::{Base, LoraAdapter, load_base_at};
+use crate::place::Place;
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
 use crate::preferences::{ActiveOptions, MeanOfActive, Preferences};
 use crate::prompts::{Prompt, Split, chat_tokens, instructed, prepare, read};
@@ -98,6 +99,7 @@ impl Session {
         preferences: Vec<ActiveOptions>,
         reward: impl FnOnce(&Base, &Checkpoint) -> Result<Box<dyn Reward>, TrainError>,
     ) -> Result<Self, TrainError> {
+        let place = Place::open(config.model.device)?;
         let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
         let checkpoint = Arc::new(checkpoint);
         let train = read(config.prompts.train.as_deref(), Split::Train)?;
@@ -105,12 +107,13 @@ impl Session {
         let preferences = Preferences::new(preferences);
         let longest = config.prompts.max_prompt_tokens + config.generation.output_max_length;
         let longest = longest + preferences.longest(&checkpoint)?;
-        let base = load_base(&checkpoint, longest)?;
+        let base = load_base_at(&place, &checkpoint, longest)?;
         let reward = reward(&base, &checkpoint)?;
         let prompts = prepare(&checkpoint, train, config.prompts.max_prompt_tokens)?;
-        let generator = Generator::start(checkpoint.clone(), base.geometry().positions, Precision::F32)?;
-        let adapter = LoraAdapter::init(base.geometry(), config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
-        let value_head = ValueHead::zero(base.geometry().hidden)?;
+        let computing = Computing { device: place.choice(), precision: Precision::F32 };
+        let generator = Generator::start(checkpoint.clone(), base.geometry().positions, computing)?;
+        let adapter = LoraAdapter::init(&base, config.lora.r, config.lora.lora_alpha, config.lora.a_seed)?;
+        let value_head = ValueHead::zero(&base)?;
         let variables = adapter.variables().into_iter().chain(value_head.variables()).map(|(_, var)| var).collect();
         let adam = Adam::new(variables, config.ppo.learning_rate, config.ppo.max_grad_norm);
         let ppo = &config.ppo;

@@ -5,7 +5,7 @@ use std::fs::{File, remove_file, rename};
 use std::io::Write;
 use std::path::Path;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -115,7 +115,7 @@ pub(crate) fn load(path: &Path, vars: &[(String, Var)]) -> Result<(AdamState, Pr
     for (name, var) in vars {
         adam.first.push(fetch(&format!("adam.first.{name}"), var.dims())?);
         adam.second.push(fetch(&format!("adam.second.{name}"), var.dims())?);
-        var.set(&Tensor::from_vec(fetch(name, var.dims())?, var.shape(), &Device::Cpu)?)?;
+        var.set(&Tensor::from_vec(fetch(name, var.dims())?, var.shape(), var.device())?)?;
     }
     Ok((adam, progress))
 }

@@ -135,6 +135,7 @@ impl Learner<'_> {
             return Ok((outcome, 0.0));
         }
         // The loss enters the graph as a linear form with the gradients as its coefficients.
+        let narrow = |grads: &[f64]| narrow(grads, self.base.place().device());
         let by_log_probs = (&scores.log_probs * narrow(&outcome.grad_log_probs)?)?.sum_all()?;
         let by_values = (values * narrow(&outcome.grad_values)?)?.sum_all()?;
         let grads = (by_log_probs + by_values)?.backward()?;
@@ -150,8 +151,8 @@ fn widen(tensor: &Tensor) -> candle_core::Result<Vec<f64>> {
     Ok(to_vec(tensor)?.into_iter().map(f64::from).collect())
 }
 
-fn narrow(values: &[f64]) -> candle_core::Result<Tensor> {
+fn narrow(values: &[f64], device: &Device) -> candle_core::Result<Tensor> {
     let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
     let count = values.len();
-    Tensor::from_vec(values, count, &Device::Cpu)
+    Tensor::from_vec(values, count, device)
 }

@@ -1,7 +1,8 @@
 //! The value head: a linear map of the final hidden state, zero at first.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 
+use crate::model::Base;
 use crate::ops::{dot, to_vec};
 
 /// `v = h . w + b`.
@@ -11,9 +12,10 @@ pub(crate) struct ValueHead {
 }
 
 impl ValueHead {
-    pub(crate) fn zero(hidden: usize) -> Result<Self> {
-        let weight = Var::zeros((hidden, 1), DType::F32, &Device::Cpu)?;
-        Ok(Self { weight, bias: Var::zeros(1, DType::F32, &Device::Cpu)? })
+    pub(crate) fn zero(base: &Base) -> Result<Self> {
+        let device = base.place().device();
+        let weight = Var::zeros((base.geometry().hidden, 1), DType::F32, device)?;
+        Ok(Self { weight, bias: Var::zeros(1, DType::F32, device)? })
     }
 
     pub(crate) fn variables(&self) -> [(String, Var); 2] {

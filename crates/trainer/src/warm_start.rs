@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tureen_engine::{Checkpoint, Message, Precision};
 
 use crate::error::TrainError;
-use crate::generator::{Generator, Order, Response, Sampling, answer_seed};
+use crate::generator::{Computing, Generator, Order, Response, Sampling, answer_seed};
 use crate::imitation::Example;
 use crate::model::Base;
 use crate::prompts::{Prompt, chat_tokens};
@@ -93,7 +93,8 @@ impl WarmStart {
             (0..self.answers).map(|set| self.behind_turns(checkpoint, set, prompts)).collect();
         let asked = asked?;
         let context = asked.iter().flatten().map(Vec::len).max().unwrap_or_default() + longest;
-        let generator = Generator::start(checkpoint.clone(), context, Precision::Int8)?;
+        let computing = Computing { device: base.place().choice(), precision: Precision::Int8 };
+        let generator = Generator::start(checkpoint.clone(), context, computing)?;
         let sets = self.answers(&generator, asked, longest)?;
         let (mut examples, mut sum) = (Vec::new(), 0.0);
         for (index, prompt) in prompts.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The custom operations against finite differences, and the whole model against candle's own autograd.
+//! The operations, at every place, against finite differences, and the whole model against candle's own autograd.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,14 +7,20 @@ mod support;
 use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
-use support::{VOCABULARY, adapter, base, close, random, reference, values};
+use support::{VOCABULARY, adapter, base, close, places, random, reference, values};
+use tureen_trainer::Place;
 use tureen_trainer::model::Packing;
-use tureen_trainer::ops::{Frozen, Rope, attention, compute, frozen_linear, rms_norm, swiglu, token_log_prob};
+use tureen_trainer::ops::{Attention, Frozen, Rope, frozen_linear, rms_norm, swiglu, token_log_prob};
 use tureen_trainer::sequence::{last_hidden, score};
 
-/// Compares the gradient of `sum(weights . op(x))` with central differences.
+/// Compares the gradient of `sum(weights . op(x))` with central differences, at every place.
 #[track_caller]
-fn check(x: &Tensor, op: impl Fn(&Tensor) -> Tensor) {
+fn check(x: &Tensor, op: impl Fn(&Place, &Tensor) -> Tensor) {
+    places().iter().for_each(|place| check_one(x, |x| op(place, x)));
+}
+
+#[track_caller]
+fn check_one(x: &Tensor, op: impl Fn(&Tensor) -> Tensor) {
     let var = Var::from_tensor(x).unwrap();
     let weigh = |y: &Tensor| (y * random(77, y.dims(), 1.0)).unwrap().sum_all().unwrap();
     let grads = weigh(&op(var.as_tensor())).backward().unwrap();
@@ -38,8 +44,8 @@ fn check(x: &Tensor, op: impl Fn(&Tensor) -> Tensor) {
 }
 
 /// A frozen matrix of random values.
-fn frozen(seed: u64, shape: [usize; 2]) -> Arc<Frozen> {
-    Frozen::pack(&compute().unwrap(), &random(seed, &shape, 1.0)).unwrap()
+fn frozen(place: &Place, seed: u64, shape: [usize; 2]) -> Frozen {
+    Frozen::new(place, &random(seed, &shape, 1.0)).unwrap()
 }
 
 #[test]
@@ -47,49 +53,54 @@ fn frozen_linear_is_the_product_and_has_the_gradient_of_its_input() {
     // Neither a whole number of panels nor of vectors.
     for [rows, out, input] in [[3, 5, 7], [1, 33, 17], [130, 16, 40]] {
         let (weight, x) = (random(1, &[out, input], 1.0), random(2, &[rows, input], 1.0));
-        let ours = frozen_linear(&x, &frozen(1, [out, input])).unwrap();
-        close(&values(&ours), &values(&x.matmul(&weight.t().unwrap()).unwrap()), 1e-5);
+        for place in places() {
+            let ours = frozen_linear(&x, &frozen(&place, 1, [out, input])).unwrap();
+            close(&values(&ours), &values(&x.matmul(&weight.t().unwrap()).unwrap()), 1e-5);
+            assert!(frozen_linear(&random(2, &[rows, input + 1], 1.0), &frozen(&place, 1, [out, input])).is_err());
+        }
     }
-    let weight = frozen(1, [5, 7]);
-    check(&random(2, &[3, 7], 1.0), |x| frozen_linear(x, &weight).unwrap());
-    assert!(frozen_linear(&random(2, &[3, 8], 1.0), &weight).is_err());
+    check(&random(2, &[3, 7], 1.0), |place, x| frozen_linear(x, &frozen(place, 1, [5, 7])).unwrap());
 }
 
 #[test]
 fn frozen_norms_get_no_gradient() {
     let x = Var::from_tensor(&random(2, &[3, 16], 1.0)).unwrap();
     let norm = Var::from_tensor(&random(2, &[16], 1.0)).unwrap();
-    let h = rms_norm(&frozen_linear(x.as_tensor(), &frozen(1, [16, 16])).unwrap(), norm.as_tensor(), 1e-5).unwrap();
-    let grads = h.sum_all().unwrap().backward().unwrap();
-    assert!(grads.get(&x).is_some() && grads.get(&norm).is_none());
+    for place in places() {
+        let h = frozen_linear(x.as_tensor(), &frozen(&place, 1, [16, 16])).unwrap();
+        let h = rms_norm(&place, &h, norm.as_tensor(), 1e-5).unwrap();
+        let grads = h.sum_all().unwrap().backward().unwrap();
+        assert!(grads.get(&x).is_some() && grads.get(&norm).is_none());
+    }
 }
 
 #[test]
 fn rms_norm_matches_differences() {
     let weight = random(1, &[9], 1.0);
-    check(&random(2, &[4, 9], 1.0), |x| rms_norm(x, &weight, 1e-5).unwrap());
+    check(&random(2, &[4, 9], 1.0), |place, x| rms_norm(place, x, &weight, 1e-5).unwrap());
 }
 
 #[test]
 fn swiglu_matches_differences() {
-    check(&random(3, &[4, 10], 2.0), |x| swiglu(x).unwrap());
+    check(&random(3, &[4, 10], 2.0), |place, x| swiglu(place, x).unwrap());
 }
 
 #[test]
 fn token_log_prob_matches_differences() {
-    let head = frozen(1, [11, 6]);
-    check(&random(2, &[3, 6], 1.0), |x| token_log_prob(x, &head, Arc::new(vec![0, 10, 4])).unwrap());
+    check(&random(2, &[3, 6], 1.0), |place, x| token_log_prob(x, &frozen(place, 1, [11, 6]), &[0, 10, 4]).unwrap());
 }
 
 #[test]
 fn log_probs_of_more_rows_than_a_chunk_equal_those_of_single_rows() {
-    let (head, hidden) = (frozen(1, [11, 6]), random(2, &[150, 6], 1.0));
-    let targets: Vec<u32> = (0..150).map(|row| row % 11).collect();
-    let all = values(&token_log_prob(&hidden, &head, Arc::new(targets.clone())).unwrap());
-    for row in [0, 63, 64, 127, 128, 149] {
-        let one = hidden.narrow(0, row, 1).unwrap().contiguous().unwrap();
-        let one = values(&token_log_prob(&one, &head, Arc::new(vec![targets[row]])).unwrap());
-        close(&all[row..=row], &one, 1e-5);
+    let hidden = random(2, &[300, 6], 1.0);
+    let targets: Vec<u32> = (0..300).map(|row| row % 11).collect();
+    for head in places().map(|place| frozen(&place, 1, [11, 6])) {
+        let all = values(&token_log_prob(&hidden, &head, &targets).unwrap());
+        for row in [0, 63, 64, 127, 128, 255, 256, 299] {
+            let one = hidden.narrow(0, row, 1).unwrap().contiguous().unwrap();
+            let one = values(&token_log_prob(&one, &head, &targets[row..=row]).unwrap());
+            close(&all[row..=row], &one, 1e-5);
+        }
     }
 }
 
@@ -98,9 +109,10 @@ fn attention_matches_differences_over_prefix_and_rows() {
     let packing = Arc::new(Packing::new(2, &[3, 1, 2]));
     let rope = Arc::new(Rope::new(4, 8, 100.0));
     let (q, k, v) = (random(1, &[8, 16], 1.0), random(2, &[8, 8], 1.0), random(3, &[8, 8], 1.0));
-    check(&q, |q| attention(q, &k, &v, &packing, &rope).unwrap());
-    check(&k, |k| attention(&q, k, &v, &packing, &rope).unwrap());
-    check(&v, |v| attention(&q, &k, v, &packing, &rope).unwrap());
+    let attention = |place: &Place| Attention::new(place, &packing, &rope).unwrap();
+    check(&q, |place, q| attention(place).apply(q, &k, &v).unwrap());
+    check(&k, |place, k| attention(place).apply(&q, k, &v).unwrap());
+    check(&v, |place, v| attention(place).apply(&q, &k, v).unwrap());
 }
 
 const PROMPTS: [&[u32]; 3] = [&[1, 2, 3, 4], &[1, 2, 9], &[1, 2, 5, 6, 7]];
@@ -124,46 +136,56 @@ fn expected(adapter: Option<&tureen_trainer::model::LoraAdapter>) -> Tensor {
 
 #[test]
 fn packed_rows_with_a_shared_prefix_equal_each_sequence_alone() {
-    let (base, adapter) = (base(), adapter());
-    let ours = score(&base, Some(&adapter.detached()), &pairs()).unwrap();
-    close(&values(&ours.log_probs), &values(&expected(Some(&adapter))), 1e-5);
-    let ours = score(&base, None, &pairs()).unwrap();
-    close(&values(&ours.log_probs), &values(&expected(None)), 1e-5);
+    for base in places().map(|place| base(&place)) {
+        let adapter = adapter(&base);
+        let ours = score(&base, Some(&adapter.detached()), &pairs()).unwrap();
+        close(&values(&ours.log_probs), &values(&expected(Some(&adapter))), 1e-5);
+        let ours = score(&base, None, &pairs()).unwrap();
+        close(&values(&ours.log_probs), &values(&expected(None)), 1e-5);
+    }
 }
 
 #[test]
 fn adapter_gradients_equal_those_of_candles_autograd() {
-    let (base, adapter) = (base(), adapter());
-    let weigh = |y: &Tensor| (y * random(77, y.dims(), 1.0)).unwrap().sum_all().unwrap();
-    let ours = weigh(&score(&base, Some(&adapter.tracked()), &pairs()).unwrap().log_probs).backward().unwrap();
-    let theirs = weigh(&expected(Some(&adapter))).backward().unwrap();
-    for (name, var) in adapter.variables() {
-        let (ours, theirs) = (ours.get(&var).unwrap(), theirs.get(&var).unwrap());
-        assert!(values(theirs).iter().any(|value| value.abs() > 1e-4), "{name} has no gradient to compare");
-        close(&values(ours), &values(theirs), 1e-4);
+    for base in places().map(|place| base(&place)) {
+        let adapter = adapter(&base);
+        let weigh = |y: &Tensor| (y * random(77, y.dims(), 1.0)).unwrap().sum_all().unwrap();
+        let ours = weigh(&score(&base, Some(&adapter.tracked()), &pairs()).unwrap().log_probs).backward().unwrap();
+        let theirs = weigh(&expected(Some(&adapter))).backward().unwrap();
+        for (name, var) in adapter.variables() {
+            let (ours, theirs) = (ours.get(&var).unwrap(), theirs.get(&var).unwrap());
+            assert!(values(theirs).iter().any(|value| value.abs() > 1e-4), "{name} has no gradient to compare");
+            close(&values(ours), &values(theirs), 1e-4);
+        }
     }
 }
 
 #[test]
 fn the_last_hidden_state_of_a_row_and_its_gradients_are_those_of_the_sequence_alone() {
-    let (base, adapter) = (base(), adapter());
-    let rows: Vec<Vec<u32>> = pairs().into_iter().map(|(prompt, response)| [prompt, response].concat()).collect();
-    let ours = last_hidden(&base, Some(&adapter.tracked()), &rows).unwrap();
-    let theirs = rows.iter().map(|row| reference(row, Some(&adapter)).1.narrow(0, row.len() - 1, 1).unwrap());
-    let theirs = Tensor::cat(&theirs.collect::<Vec<_>>(), 0).unwrap();
-    close(&values(&ours), &values(&theirs), 1e-5);
-    let weigh = |y: &Tensor| (y * random(78, y.dims(), 1.0)).unwrap().sum_all().unwrap().backward().unwrap();
-    let (ours, theirs) = (weigh(&ours), weigh(&theirs));
-    for (_, var) in adapter.variables() {
-        close(&values(ours.get(&var).unwrap()), &values(theirs.get(&var).unwrap()), 1e-4);
+    for base in places().map(|place| base(&place)) {
+        let adapter = adapter(&base);
+        let rows: Vec<Vec<u32>> = pairs().into_iter().map(|(prompt, response)| [prompt, response].concat()).collect();
+        let ours = last_hidden(&base, Some(&adapter.tracked()), &rows).unwrap();
+        let theirs = rows.iter().map(|row| reference(row, Some(&adapter)).1.narrow(0, row.len() - 1, 1).unwrap());
+        let theirs = Tensor::cat(&theirs.collect::<Vec<_>>(), 0).unwrap();
+        close(&values(&ours), &values(&theirs), 1e-5);
+        let weigh = |y: &Tensor| (y * random(78, y.dims(), 1.0)).unwrap().sum_all().unwrap().backward().unwrap();
+        let (ours, theirs) = (weigh(&ours), weigh(&theirs));
+        for (_, var) in adapter.variables() {
+            close(&values(ours.get(&var).unwrap()), &values(theirs.get(&var).unwrap()), 1e-4);
+        }
+        assert!(last_hidden(&base, None, &[vec![1, 2], vec![]]).is_err());
     }
-    assert!(last_hidden(&base, None, &[vec![1, 2], vec![]]).is_err());
 }
 
 #[test]
 fn tokens_outside_the_vocabulary_are_refused() {
-    let (head, hidden) = (frozen(1, [VOCABULARY, 6]), random(2, &[1, 6], 1.0));
-    assert!(token_log_prob(&hidden, &head, Arc::new(vec![VOCABULARY as u32])).is_err());
-    assert!(token_log_prob(&random(2, &[1, 7], 1.0), &head, Arc::new(vec![0])).is_err());
-    assert!(score(&base(), None, &[(&[1, 2], &[])]).is_err());
+    for place in places() {
+        let (head, hidden) = (frozen(&place, 1, [VOCABULARY, 6]), random(2, &[1, 6], 1.0));
+        assert!(token_log_prob(&hidden, &head, &[VOCABULARY as u32]).is_err());
+        assert!(token_log_prob(&hidden, &head, &[0, 1]).is_err());
+        assert!(token_log_prob(&random(2, &[1, 7], 1.0), &head, &[0]).is_err());
+        assert!(score(&base(&place), None, &[(&[1, VOCABULARY as u32], &[3])]).is_err());
+        assert!(score(&base(&place), None, &[(&[1, 2], &[])]).is_err());
+    }
 }

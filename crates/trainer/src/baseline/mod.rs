@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use sft::{SftOptions, SftTask, train as train_sft};
 
-use crate::config::{Config, read_checked};
+use crate::config::{Config, ModelOptions, read_checked};
 use crate::error::TrainError;
 use crate::preferences::ActiveOptions;
 
@@ -49,6 +49,17 @@ pub struct MorlOptions {
     pub preferences: Vec<ActiveOptions>,
     /// The run; it has no reward of its own.
     pub run: Config,
+}
+
+impl MethodOptions {
+    /// The base that is trained from.
+    pub(crate) fn model_mut(&mut self) -> &mut ModelOptions {
+        match self {
+            Self::Rlhf(run) => &mut run.model,
+            Self::PromptedMorl(morl) => &mut morl.run.model,
+            Self::MultitaskSft(sft) => &mut sft.model,
+        }
+    }
 }
 
 impl BaselineConfig {

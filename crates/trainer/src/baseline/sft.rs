@@ -8,8 +8,9 @@ use tureen_engine::Checkpoint;
 use crate::config::{LoraOptions, ModelOptions, PolicyConfig};
 use crate::error::TrainError;
 use crate::imitation::{Example, example, imitate};
-use crate::model::{LoraAdapter, load_base};
+use crate::model::{LoraAdapter, load_base_at};
 use crate::pairs;
+use crate::place::Place;
 use crate::prompts::instructed;
 use crate::reward_model::TrainingOptions;
 
@@ -71,9 +72,9 @@ pub fn train(
     watch: impl FnMut(u64, u64, f64),
 ) -> Result<LoraAdapter, TrainError> {
     let examples = examples(checkpoint, options)?;
-    let base = load_base(checkpoint, options.max_length)?;
+    let base = load_base_at(&Place::open(options.model.device)?, checkpoint, options.max_length)?;
     let LoraOptions { r, lora_alpha, a_seed } = options.lora;
-    let adapter = LoraAdapter::init(base.geometry(), r, lora_alpha, a_seed)?;
+    let adapter = LoraAdapter::init(&base, r, lora_alpha, a_seed)?;
     imitate(&base, &adapter, &examples, &options.training, watch)?;
     Ok(adapter)
 }

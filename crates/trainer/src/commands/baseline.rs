@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tureen_engine::Checkpoint;
 
+use super::device::DeviceArgs;
 use super::ppo::finish;
 use super::updates::Updates;
 use crate::Session;
@@ -24,6 +25,9 @@ pub struct BaselineArgs {
     /// Continue a PPO run from its checkpoint.
     #[arg(long)]
     pub resume: bool,
+    /// Where it computes.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// Trains what is configured; a PPO run is entered as its last checkpoint whose KL is near the target, like a policy.
@@ -31,8 +35,10 @@ pub struct BaselineArgs {
 /// # Errors
 /// Whatever stops a run; checkpoints stay good.
 pub fn baseline(args: BaselineArgs) -> Result<(), TrainError> {
-    let BaselineArgs { config, resume } = args;
-    let BaselineConfig { pool, method } = BaselineConfig::read(&config)?;
+    let BaselineArgs { config, resume, device } = args;
+    let device = device.chosen()?;
+    let BaselineConfig { pool, mut method } = BaselineConfig::read(&config)?;
+    method.model_mut().device = device;
     match method {
         MethodOptions::Rlhf(run) => {
             let by = trained_by(&run.reward);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::device::DeviceArgs;
 use crate::error::TrainError;
 use crate::evaluation::{Duel, Estimate, Evaluation, EvaluationConfig, News, Tally, evaluate as study, page};
 use crate::state::write_atomically;
@@ -15,6 +16,9 @@ pub struct EvaluateArgs {
     /// The configuration (TOML).
     #[arg(long)]
     pub config: PathBuf,
+    /// Where it computes.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// Writes `evaluation.json` and `evaluation.html`, and prints what they come to. A run that was broken off goes on where
@@ -24,7 +28,10 @@ pub struct EvaluateArgs {
 /// A base or pool that cannot be used, a judge that trained what it would judge, answers of another evaluation in the
 /// folder, or files that cannot be written.
 pub fn evaluate(args: EvaluateArgs) -> Result<(), TrainError> {
-    let config = EvaluationConfig::read(&args.config)?;
+    let EvaluateArgs { config, device } = args;
+    let device = device.chosen()?;
+    let mut config = EvaluationConfig::read(&config)?;
+    config.model.device = device;
     std::fs::create_dir_all(&config.out).map_err(TrainError::io(&config.out))?;
     let evaluation = watched(&config)?;
     let json =

@@ -2,6 +2,7 @@
 
 mod annotate;
 mod baseline;
+mod device;
 mod evaluate;
 mod jobs;
 mod ppo;
@@ -12,6 +13,7 @@ mod updates;
 
 pub use annotate::{AnnotateArgs, AnnotateConfig, annotate};
 pub use baseline::{BaselineArgs, baseline};
+pub use device::DeviceArgs;
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use ppo::{PpoArgs, ppo};
 pub use publish::{PublishArgs, publish};

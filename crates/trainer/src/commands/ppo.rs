@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::device::DeviceArgs;
 use super::jobs::side_by_side;
 use crate::Session;
 use crate::config::Config;
@@ -36,6 +37,9 @@ pub struct PpoArgs {
     /// Continue from the folder's checkpoint.
     #[arg(long)]
     pub resume: bool,
+    /// Where it computes.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// Runs the steps that are left, saving as configured, and draws the curves.
@@ -43,7 +47,8 @@ pub struct PpoArgs {
 /// # Errors
 /// Whatever stops a run; the last checkpoint stays good.
 pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
-    let PpoArgs { config, configs, index, jobs, out, steps, resume } = args;
+    let PpoArgs { config, configs, index, jobs, out, steps, resume, device } = args;
+    let chosen = device.chosen()?;
     let path = match (config, configs.unwrap_or_default(), index) {
         (Some(config), ..) => config,
         (None, configs, Some(index)) => pick(&configs, index)?,
@@ -54,6 +59,7 @@ pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
             let run = |config: &Path| {
                 let mut arguments = vec!["ppo".into(), "--config".into(), config.as_os_str().to_owned()];
                 arguments.extend(steps.into_iter().flat_map(|steps| ["--steps".into(), steps.to_string().into()]));
+                arguments.extend(device.argument());
                 arguments.extend(resume.then(|| "--resume".into()));
                 arguments
             };
@@ -61,6 +67,7 @@ pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
         }
     };
     let mut config = Config::read(&path)?;
+    config.model.device = chosen;
     config.run.out = out.unwrap_or(config.run.out);
     config.ppo.steps = steps.unwrap_or(config.ppo.steps);
     finish(&mut Session::open(config, resume)?)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 
+use super::device::DeviceArgs;
 use crate::Session;
 use crate::choice::{factor_near_target, near_target};
 use crate::config::Config;
@@ -36,6 +37,9 @@ pub struct PublishArgs {
     /// What the run was made on, for its report.
     #[arg(long, default_value = "one CPU thread")]
     pub machine: String,
+    /// Where it computes.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// Writes the adapter in bf16, enters it into the pool, and reports on it as it was published.
@@ -43,8 +47,10 @@ pub struct PublishArgs {
 /// # Errors
 /// A run without checkpoint, or a pool that refuses the policy.
 pub fn publish(args: PublishArgs) -> Result<(), TrainError> {
-    let PublishArgs { config, out, checkpoint, pool, machine } = args;
+    let PublishArgs { config, out, checkpoint, pool, machine, device } = args;
+    let device = device.chosen()?;
     let mut config = Config::read(&config)?;
+    config.model.device = device;
     config.run.out = out.unwrap_or(config.run.out);
     let run = config.run.out.clone();
     let mut session = Session::open(config, true)?;

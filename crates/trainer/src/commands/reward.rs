@@ -11,12 +11,14 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tureen_engine::{Checkpoint, Precision};
 
+use super::device::DeviceArgs;
 use super::updates::Updates;
 use crate::config::{LoraOptions, ModelOptions, read_checked};
 use crate::error::TrainError;
-use crate::generator::{Generator, Order, Sampling, answer_seed};
-use crate::model::{Base, load_base};
+use crate::generator::{Computing, Generator, Order, Sampling, answer_seed};
+use crate::model::{Base, load_base_at};
 use crate::pairs::{self, Pair};
+use crate::place::Place;
 use crate::prompts::chat_tokens;
 use crate::reward_model::{Accuracy, RewardModel, Shape, TrainingOptions, accuracy, sequence, train as train_on};
 use crate::state::write_atomically;
@@ -27,6 +29,9 @@ pub struct RewardArgs {
     /// The configuration (TOML).
     #[arg(long)]
     pub config: PathBuf,
+    /// Where it computes.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// A reward model's training.
@@ -139,12 +144,14 @@ type Sequences = Vec<[Vec<u32>; 2]>;
 /// # Errors
 /// A base or pairs that cannot be used, or a loss that is not finite; nothing is written then.
 pub fn reward(args: RewardArgs) -> Result<(), TrainError> {
-    let config = RewardConfig::read(&args.config)?;
+    let RewardArgs { config, device } = args;
+    let place = Place::open(device.chosen()?)?;
+    let config = RewardConfig::read(&config)?;
     let all = pairs::read(&config.pairs.file)?;
     let checkpoint = Checkpoint::open(&config.model.base).map_err(|error| TrainError::Base(error.to_string()))?;
     let checkpoint = Arc::new(checkpoint);
     let longest = config.pairs.max_length + config.normalise.max_new_tokens;
-    let base = load_base(&checkpoint, longest)?;
+    let base = load_base_at(&place, &checkpoint, longest)?;
     let (heldout, training) = split(&all, config.pairs.heldout_share, config.training.seed);
     let sequences = |pairs: &[&Pair]| sequences(&checkpoint, pairs, config.pairs.max_length);
     let (train_rows, heldout_rows) = (sequences(&training)?, sequences(&heldout)?);
@@ -231,7 +238,8 @@ fn own_answers(
             break;
         }
     }
-    let generator = Generator::start(checkpoint.clone(), base.geometry().positions, Precision::Int8)?;
+    let computing = Computing { device: base.place().choice(), precision: Precision::Int8 };
+    let generator = Generator::start(checkpoint.clone(), base.geometry().positions, computing)?;
     let soup = generator.base()?;
     let order = |(row, prompt): (usize, &Vec<u32>)| Order {
         prompt: prompt.clone(),

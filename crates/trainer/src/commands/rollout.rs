@@ -7,10 +7,11 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tureen_engine::{Checkpoint, Precision};
 
+use super::device::DeviceArgs;
 use crate::answering::{AnswerOptions, PreferenceOptions, answer_prompts, longest_prompt};
 use crate::config::{ModelOptions, read_checked};
 use crate::error::TrainError;
-use crate::generator::Generator;
+use crate::generator::{Computing, Generator};
 use crate::prompts::{Split, read, short};
 
 /// Most answers to one prompt: `annotate` compares each two.
@@ -22,6 +23,9 @@ pub struct RolloutArgs {
     /// The configuration (TOML).
     #[arg(long)]
     pub config: PathBuf,
+    /// Where it computes.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// A rollout.
@@ -94,7 +98,9 @@ impl RolloutConfig {
 /// # Errors
 /// A base or prompts that cannot be used, or files that cannot be written.
 pub fn rollout(args: RolloutArgs) -> Result<(), TrainError> {
-    let RolloutConfig { out, model, prompts, generation, preferences } = RolloutConfig::read(&args.config)?;
+    let RolloutArgs { config, device } = args;
+    let device = device.chosen()?;
+    let RolloutConfig { out, model, prompts, generation, preferences } = RolloutConfig::read(&config)?;
     let checkpoint = Checkpoint::open(&model.base).map_err(|error| TrainError::Base(error.to_string()))?;
     let checkpoint = Arc::new(checkpoint);
     let prompts = short(&checkpoint, read(prompts.file.as_deref(), Split::Train)?, prompts.max_prompt_tokens)?;
@@ -103,7 +109,8 @@ pub fn rollout(args: RolloutArgs) -> Result<(), TrainError> {
         longest = longest.max(longest_prompt(&checkpoint, &prompts, preference)?);
     }
     std::fs::create_dir_all(&out).map_err(TrainError::io(&out))?;
-    let generator = Generator::start(checkpoint, longest + generation.max_new_tokens, Precision::Int8)?;
+    let computing = Computing { device, precision: Precision::Int8 };
+    let generator = Generator::start(checkpoint, longest + generation.max_new_tokens, computing)?;
     for preference in preferences {
         let path = out.join(format!("{}.jsonl", preference.id));
         let written = answer_prompts(&generator, &prompts, &preference, &generation, &path)?;

@@ -17,13 +17,10 @@ use super::statistics::{Estimate, bootstrap};
 use super::{Evaluation, MethodScores, PolicyScore, Sample, trained};
 use crate::annotate::{Annotator, AnnotatorOptions, Remembering};
 use crate::error::TrainError;
-use crate::generator::Generator;
+use crate::generator::{Computing, Generator};
 use crate::model::TEMPLATE;
 use crate::prompts::{Prompt, Split, prepare, read};
 use crate::reward::MeasureOptions;
-
-/// What answers are computed in: what servers compute in by default.
-const PRECISION: Precision = Precision::Int8;
 
 /// Prompts whose answers are shown.
 const SHOWN: usize = 4;
@@ -47,7 +44,9 @@ pub fn evaluate(config: &EvaluationConfig, tell: &mut dyn FnMut(News)) -> Result
     pool.check_base(&checkpoint.base_facts()).map_err(|error| TrainError::Invalid(error.to_string()))?;
     let prompts = read(config.prompts.file.as_deref(), Split::Heldout)?;
     let prompts = prepare(&checkpoint, prompts, config.prompts.max_prompt_tokens)?;
-    let identity = kept::identity(&checkpoint, &pool, &prompts, &config.generation, PRECISION);
+    // On the CPU in what servers compute in by default.
+    let computing = Computing { device: config.model.device, precision: Precision::Int8 };
+    let identity = kept::identity(&checkpoint, &pool, &prompts, &config.generation, computing.effective());
     let kept = Kept::take_up(&config.out.join("answers.jsonl"), identity, &prompts)?;
     let mut added = 0;
     for pole in &poles {
@@ -56,7 +55,7 @@ pub fn evaluate(config: &EvaluationConfig, tell: &mut dyn FnMut(News)) -> Result
     }
     let asked = config.prompts.max_prompt_tokens + added * pool.dimensions().len();
     let longest = TEMPLATE + asked + config.generation.max_new_tokens;
-    let generator = Generator::start(checkpoint.clone(), longest, PRECISION)?;
+    let generator = Generator::start(checkpoint.clone(), longest, computing)?;
     let plan = Plan::new(config, &pool, &poles, &combinations, &generator)?;
     let kitchen = Kitchen { generator: &generator, prompts: &prompts, generation: &config.generation, kept };
     let answers = kitchen.answer(&plan.studies(), tell)?;

@@ -1,5 +1,6 @@
 //! Answers from the serving engine: continuous batching over the base and soups of policies.
 
+mod computing;
 mod pooled;
 
 use std::collections::VecDeque;
@@ -8,11 +9,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 use tureen_engine::{
-    Checkpoint, DeviceChoice, Engine, EngineOptions, Event, FinishReason, Generation, PathChoice, Precision,
-    SamplingParams, Submission, Text,
+    Checkpoint, Engine, EngineOptions, Event, FinishReason, Generation, PathChoice, SamplingParams, Submission, Text,
 };
 use tureen_soup::Pool;
 
+pub use computing::Computing;
 pub use pooled::{FreshPool, PooledSoup};
 
 use crate::error::TrainError;
@@ -71,16 +72,17 @@ pub struct Generator {
     engine: Engine,
     /// Waits for scores.
     runtime: Runtime,
+    computing: Computing,
 }
 
 impl Generator {
     /// Starts an engine for prompts and answers of at most `longest` tokens together, with as many threads as the global
-    /// thread pool has. In [`Precision::F32`] its log-probabilities are the trainer's own but for rounding, as PPO needs
-    /// them; in [`Precision::Int8`], what servers compute in by default, it is several times as fast.
+    /// thread pool has. On the CPU in f32 its log-probabilities are the trainer's own but for rounding; in int8, what servers
+    /// compute in by default, it is several times as fast.
     ///
     /// # Errors
-    /// A base that cannot be read, or no more threads.
-    pub fn start(checkpoint: Arc<Checkpoint>, longest: usize, precision: Precision) -> Result<Self, TrainError> {
+    /// A base that cannot be read, no more threads, or a device that is not there or lacks the memory.
+    pub fn start(checkpoint: Arc<Checkpoint>, longest: usize, computing: Computing) -> Result<Self, TrainError> {
         let config = checkpoint.config();
         let token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * size_of::<f32>();
         let max_context = longest.min(config.max_position_embeddings);
@@ -97,19 +99,24 @@ impl Generator {
             speculation: false,
             max_context,
             promote_after: 0,
-            precision,
-            device: DeviceChoice::Cpu,
+            precision: computing.precision,
+            device: computing.device,
             isa: None,
         };
         let pool = Arc::new(Pool::empty(checkpoint.base_facts().identity()));
         let engine = Engine::start(checkpoint, pool, options).map_err(|error| TrainError::Base(error.to_string()))?;
         let runtime = Builder::new_current_thread().build().map_err(|error| TrainError::Base(error.to_string()))?;
-        Ok(Self { engine, runtime })
+        Ok(Self { engine, runtime, computing })
     }
 
     /// The base.
     pub fn checkpoint(&self) -> &Checkpoint {
         self.engine.checkpoint()
+    }
+
+    /// What it computes with.
+    pub(crate) fn computing(&self) -> Computing {
+        self.computing
     }
 
     /// The base as a soup without policies.

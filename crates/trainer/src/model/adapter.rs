@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use tureen_soup::adapter::Adapter;
 
-use super::Geometry;
+use super::{Base, Geometry};
 use crate::ops::to_vec;
 
 /// Updates `W + scale B A` of q_proj and v_proj of every layer, as one forward uses them.
@@ -56,12 +56,13 @@ pub struct LoraAdapter {
 }
 
 impl LoraAdapter {
-    /// A fresh adapter: A uniform in ±1/sqrt(in) (what PEFT's kaiming uniform comes to), drawn by ChaCha8 from `a_seed`
-    /// with one stream per module, B zero. Policies that are to be mixed share `a_seed`.
+    /// A fresh adapter of `base`, at its place: A uniform in ±1/sqrt(in) (what PEFT's kaiming uniform comes to), drawn by
+    /// ChaCha8 from `a_seed` with one stream per module, B zero. Policies that are to be mixed share `a_seed`.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn init(geometry: &Geometry, rank: usize, alpha: f64, a_seed: u64) -> Result<Self> {
+    pub fn init(base: &Base, rank: usize, alpha: f64, a_seed: u64) -> Result<Self> {
+        let (geometry, device) = (base.geometry(), base.place().device());
         let mut modules = Vec::with_capacity(2 * geometry.layers);
         let mut hasher = Sha256::new();
         for (index, name) in module_names(geometry).enumerate() {
@@ -71,8 +72,8 @@ impl LoraAdapter {
             let bound = 1.0 / (geometry.hidden as f32).sqrt();
             let a: Vec<f32> = (0..rank * geometry.hidden).map(|_| rng.random_range(-bound..bound)).collect();
             a.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-            let a = Var::from_vec(a, (rank, geometry.hidden), &Device::Cpu)?;
-            let b = Var::zeros((heads * geometry.head_dim, rank), DType::F32, &Device::Cpu)?;
+            let a = Var::from_vec(a, (rank, geometry.hidden), device)?;
+            let b = Var::zeros((heads * geometry.head_dim, rank), DType::F32, device)?;
             modules.push(Module { name, a, b });
         }
         let a_sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor, bail};
-use tureen_engine::{Checkpoint, ModelConfig};
+use candle_core::{Result, Tensor, bail};
+use tureen_engine::{Checkpoint, DeviceChoice, ModelConfig};
 
-use super::Delta;
+use super::{Delta, Packing};
 use crate::error::TrainError;
-use crate::ops::{Frozen, Rope, compute, frozen_linear, rms_norm, swiglu};
+use crate::ops::{Attention, Frozen, Rope, frozen_linear, rms_norm, swiglu};
+use crate::place::Place;
 
 /// What the forward needs to know of a checkpoint's configuration.
 #[derive(Clone, Debug)]
@@ -60,51 +61,54 @@ impl Geometry {
 
 struct Layer {
     input_norm: Tensor,
-    q: Arc<Frozen>,
-    k: Arc<Frozen>,
-    v: Arc<Frozen>,
-    o: Arc<Frozen>,
+    q: Frozen,
+    k: Frozen,
+    v: Frozen,
+    o: Frozen,
     mlp_norm: Tensor,
-    gate_up: Arc<Frozen>,
-    down: Arc<Frozen>,
+    gate_up: Frozen,
+    down: Frozen,
 }
 
-/// The frozen weights, f32 on the CPU. No operation of its forward gives them a gradient.
+/// The frozen weights, f32, and the place that they are in. No operation of its forward gives them a gradient.
 pub struct Base {
     geometry: Geometry,
+    place: Place,
     rope: Arc<Rope>,
     embedding: Tensor,
     layers: Vec<Layer>,
     norm: Tensor,
-    head: Arc<Frozen>,
+    head: Frozen,
 }
 
 impl Base {
-    /// Loads the weights by their Hugging Face names through `fetch`.
+    /// Brings the weights to `place`. `fetch` gives them, f32 on the CPU, by their Hugging Face names.
     ///
     /// # Errors
-    /// Whatever `fetch` fails with.
-    pub fn load(geometry: Geometry, mut fetch: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
-        let compute = compute()?;
-        let pack = |weight: Tensor| Frozen::pack(&compute, &weight);
+    /// Whatever `fetch` fails with, or a device without the memory.
+    pub fn load(place: &Place, geometry: Geometry, mut fetch: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
+        let pack = |weight: Tensor| Frozen::new(place, &weight);
+        let bring = |weight: Tensor| weight.to_device(place.device());
         let mut layers = Vec::with_capacity(geometry.layers);
         for index in 0..geometry.layers {
             let mut of = |name: &str| fetch(&format!("model.layers.{index}.{name}.weight"));
             layers.push(Layer {
-                input_norm: of("input_layernorm")?,
+                input_norm: bring(of("input_layernorm")?)?,
                 q: pack(of("self_attn.q_proj")?)?,
                 k: pack(of("self_attn.k_proj")?)?,
                 v: pack(of("self_attn.v_proj")?)?,
                 o: pack(of("self_attn.o_proj")?)?,
-                mlp_norm: of("post_attention_layernorm")?,
+                mlp_norm: bring(of("post_attention_layernorm")?)?,
                 gate_up: pack(Tensor::cat(&[of("mlp.gate_proj")?, of("mlp.up_proj")?], 0)?)?,
                 down: pack(of("mlp.down_proj")?)?,
             });
         }
-        let embedding = fetch("model.embed_tokens.weight")?;
+        let embedding = bring(fetch("model.embed_tokens.weight")?)?;
+        // Where candle computes, a tied head is the embedding itself, and takes no memory of its own.
         let head = pack(if geometry.tied { embedding.clone() } else { fetch("lm_head.weight")? })?;
         let rope = Arc::new(Rope::new(geometry.head_dim, geometry.positions, geometry.rope_theta));
-        Ok(Self { norm: fetch("model.norm.weight")?, rope, embedding, layers, head, geometry })
+        let norm = bring(fetch("model.norm.weight")?)?;
+        Ok(Self { geometry, place: place.clone(), rope, embedding, layers, norm, head })
     }
 
     /// The sizes of the model.
@@ -112,58 +116,67 @@ impl Base {
         &self.geometry
     }
 
-    /// The rotary tables.
-    pub fn rope(&self) -> &Arc<Rope> {
-        &self.rope
+    /// Where it computes.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The output head, vocabulary x hidden.
-    pub fn head(&self) -> &Arc<Frozen> {
+    pub fn head(&self) -> &Frozen {
         &self.head
     }
 
-    /// Final hidden states (tokens x hidden, after the last norm) of `tokens` under base + `delta`.
-    /// `attend(layer, q, k, v)` does the attention of one layer, over projections of tokens x width.
+    /// Final hidden states (tokens x hidden, after the last norm) of `tokens`, which lie as `packing` says, under
+    /// base + `delta`.
     ///
     /// # Errors
-    /// Tokens outside the vocabulary, or what `attend` fails with.
-    pub fn forward(
-        &self,
-        tokens: &[u32],
-        delta: Option<&Delta>,
-        mut attend: impl FnMut(usize, &Tensor, &Tensor, &Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let eps = self.geometry.eps;
-        let ids = Tensor::from_slice(tokens, tokens.len(), &Device::Cpu)?;
+    /// Tokens outside the vocabulary, or rows longer than the tables.
+    pub fn forward(&self, tokens: &[u32], packing: &Arc<Packing>, delta: Option<&Delta>) -> Result<Tensor> {
+        let (place, eps) = (&self.place, self.geometry.eps);
+        let vocabulary = self.embedding.dim(0)?;
+        // Not every device looks where it reads.
+        if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            bail!("token {token} of a vocabulary of {vocabulary}");
+        }
+        let attention = Attention::new(place, packing, &self.rope)?;
+        let ids = Tensor::from_slice(tokens, tokens.len(), place.device())?;
         let mut x = self.embedding.index_select(&ids, 0)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let h = rms_norm(&x, &layer.input_norm, eps)?;
+            let h = rms_norm(place, &x, &layer.input_norm, eps)?;
             let (mut q, mut v) = (frozen_linear(&h, &layer.q)?, frozen_linear(&h, &layer.v)?);
             if let Some(delta) = delta {
                 q = (q + delta.apply_q(index, &h)?)?;
                 v = (v + delta.apply_v(index, &h)?)?;
             }
             let k = frozen_linear(&h, &layer.k)?;
-            let attended = attend(index, &q, &k, &v)?;
+            let attended = attention.apply(&q, &k, &v)?;
             x = (x + frozen_linear(&attended, &layer.o)?)?;
-            let h = rms_norm(&x, &layer.mlp_norm, eps)?;
-            let h = swiglu(&frozen_linear(&h, &layer.gate_up)?)?;
+            let h = rms_norm(place, &x, &layer.mlp_norm, eps)?;
+            let h = swiglu(place, &frozen_linear(&h, &layer.gate_up)?)?;
             x = (x + frozen_linear(&h, &layer.down)?)?;
         }
-        rms_norm(&x, &self.norm, eps)
+        rms_norm(place, &x, &self.norm, eps)
     }
 }
 
 /// Tokens that a chat template may add: a system prompt and role marks.
 pub(crate) const TEMPLATE: usize = 128;
 
-/// Loads the weights of `checkpoint` for prompts and responses of `longest` tokens together.
+/// [`load_base_at`] on the CPU.
 ///
 /// # Errors
-/// A base that the trainer cannot train, or weights that cannot be read.
+/// As there.
 pub fn load_base(checkpoint: &Checkpoint, longest: usize) -> std::result::Result<Base, TrainError> {
+    load_base_at(&Place::open(DeviceChoice::Cpu)?, checkpoint, longest)
+}
+
+/// Loads the weights of `checkpoint` to `place`, for prompts and responses of `longest` tokens together.
+///
+/// # Errors
+/// A base that the trainer cannot train, weights that cannot be read, or a device without the memory.
+pub fn load_base_at(place: &Place, checkpoint: &Checkpoint, longest: usize) -> std::result::Result<Base, TrainError> {
     let base = |error: candle_core::Error| TrainError::Base(error.to_string());
     let positions = (TEMPLATE + longest).min(checkpoint.config().max_position_embeddings);
     let geometry = Geometry::of(checkpoint.config(), positions).map_err(base)?;
-    Base::load(geometry, |name| checkpoint.tensor(name).map_err(candle_core::Error::wrap)).map_err(base)
+    Base::load(place, geometry, |name| checkpoint.tensor(name).map_err(candle_core::Error::wrap)).map_err(base)
 }

@@ -6,5 +6,5 @@ mod packing;
 
 pub use adapter::{Delta, LoraAdapter};
 pub(crate) use base::TEMPLATE;
-pub use base::{Base, Geometry, load_base};
+pub use base::{Base, Geometry, load_base, load_base_at};
 pub use packing::Packing;

@@ -1,5 +1,7 @@
 //! Rows of unequal length laid end to end, with one shared prefix: no padding, and the prefix is computed once.
 
+use std::ops::Range;
+
 /// Where each row of a minibatch lies: `prefix` tokens that all rows share, then the rows one after the other.
 #[derive(Clone, Debug)]
 pub struct Packing {
@@ -32,9 +34,10 @@ impl Packing {
         self.prefix
     }
 
-    /// The index of the first token of each row.
-    pub fn starts(&self) -> &[usize] {
-        &self.starts
+    /// The tokens of each row.
+    pub(crate) fn rows(&self) -> Vec<Range<usize>> {
+        let ends = self.starts.iter().skip(1).copied().chain([self.tokens()]);
+        self.starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
     }
 
     /// The position of a token in its own sequence, prefix included.

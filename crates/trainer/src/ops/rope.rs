@@ -34,6 +34,12 @@ impl Rope {
         self.cos.len() / self.half
     }
 
+    /// Cosines and sines of `position`, `head_dim / 2` of each.
+    pub(super) fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        let at = position * self.half..(position + 1) * self.half;
+        (&self.cos[at.clone()], &self.sin[at])
+    }
+
     /// Turns every head of `row` (heads x head_dim) to `position`, in place.
     pub(crate) fn rotate(&self, row: &mut [f32], position: usize) {
         self.turn(row, position, 1.0);
@@ -45,8 +51,7 @@ impl Rope {
     }
 
     fn turn(&self, row: &mut [f32], position: usize, sign: f32) {
-        let at = position * self.half..(position + 1) * self.half;
-        let (cos, sin) = (&self.cos[at.clone()], &self.sin[at]);
+        let (cos, sin) = self.at(position);
         for head in row.chunks_exact_mut(2 * self.half) {
             let (first, second) = head.split_at_mut(self.half);
             for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,7 @@ impl RewardModel {
             if values.iter().chain([&(model.gain as f32), &(model.bias as f32)]).any(|value| !value.is_finite()) {
                 return Err(invalid(&format!("{name} is not finite")));
             }
-            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?;
+            var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
         }
         Ok(model)
     }

@@ -45,8 +45,8 @@ impl RewardModel {
     /// Out of memory.
     pub fn new(base: &Base, shape: Shape) -> Result<Self> {
         let Shape { r, lora_alpha, a_seed } = shape;
-        let adapter = LoraAdapter::init(base.geometry(), r, lora_alpha, a_seed)?;
-        Ok(Self { shape, adapter, head: ValueHead::zero(base.geometry().hidden)?, bias: 0.0, gain: 1.0 })
+        let adapter = LoraAdapter::init(base, r, lora_alpha, a_seed)?;
+        Ok(Self { shape, adapter, head: ValueHead::zero(base)?, bias: 0.0, gain: 1.0 })
     }
 
     fn variables(&self) -> Vec<(String, Var)> {

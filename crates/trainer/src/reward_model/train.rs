@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::RewardModel;
 use crate::error::TrainError;
@@ -83,7 +83,8 @@ pub fn train(
             }
             // The loss enters the graph as a linear form with the gradients as its coefficients.
             let count = grads.len();
-            let by_rewards = (rewards * Tensor::from_vec(grads, count, &Device::Cpu)?)?.sum_all()?;
+            let grads = Tensor::from_vec(grads, count, rewards.device())?;
+            let by_rewards = (rewards * grads)?.sum_all()?;
             if !adam.step(&by_rewards.backward()?)?.is_finite() {
                 return Err(TrainError::NotFinite { step: done, what: "gradient" });
             }

@@ -8,6 +8,8 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::{log_softmax, sigmoid, softmax};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tureen_engine::DeviceChoice;
+use tureen_trainer::Place;
 use tureen_trainer::model::{Base, Geometry, LoraAdapter};
 
 /// Two layers, four heads over two key heads, tied head.
@@ -62,15 +64,20 @@ pub(crate) fn weights() -> BTreeMap<String, Tensor> {
     weights
 }
 
+/// The CPU with the kernels, and what runs on a GPU.
+pub(crate) fn places() -> [Place; 2] {
+    [DeviceChoice::Cpu, DeviceChoice::Twin].map(|choice| Place::open(choice).unwrap())
+}
+
 /// The base over [`weights`].
-pub(crate) fn base() -> Base {
+pub(crate) fn base(place: &Place) -> Base {
     let weights = weights();
-    Base::load(geometry(), |name| Ok(weights[name].clone())).unwrap()
+    Base::load(place, geometry(), |name| Ok(weights[name].clone())).unwrap()
 }
 
 /// An adapter whose B is not zero.
-pub(crate) fn adapter() -> LoraAdapter {
-    let adapter = LoraAdapter::init(&geometry(), 3, 6.0, 5).unwrap();
+pub(crate) fn adapter(base: &Base) -> LoraAdapter {
+    let adapter = LoraAdapter::init(base, 3, 6.0, 5).unwrap();
     for (index, (name, var)) in adapter.variables().into_iter().enumerate() {
         if name.ends_with("lora_B") {
             var.set(&random(700 + index as u64, var.dims(), 0.3)).unwrap();

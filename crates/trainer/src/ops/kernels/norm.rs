@@ -1,14 +1,15 @@
-//! RMS normalisation: `y_i = w_i x_i / sqrt(mean(x^2) + eps)` (Zhang and Sennrich, arXiv 1910.07467).
+//! RMS normalisation, row by row.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::{slice, to_vec};
+use super::{dot, slice};
+use crate::ops::to_vec;
 
-/// Normalises the rows of `x` (rows x width, f32) and scales them with the frozen `weight` (width).
+/// [`crate::ops::rms_norm`].
 ///
 /// # Errors
 /// Shapes that do not fit, or tensors that are not f32 on the CPU.
-pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+pub(in crate::ops) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     x.apply_op1(RmsNorm { weight: to_vec(weight)?, eps: eps as f32 })
 }
 
@@ -20,7 +21,7 @@ struct RmsNorm {
 impl RmsNorm {
     /// `1 / sqrt(mean(x^2) + eps)` of one row.
     fn inverse(&self, row: &[f32]) -> f32 {
-        let sum: f32 = super::dot(row, row);
+        let sum: f32 = dot(row, row);
         1.0 / (sum / row.len() as f32 + self.eps).sqrt()
     }
 }

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor, bail};
 use tureen_kernels::{Compute, Isa, Panels, Precision, Product, Rows, Team, Term};
 
-use super::{slice, to_vec};
+use super::slice;
+use crate::ops::to_vec;
 
 /// The kernels in f32 with as many threads as the global thread pool has.
 ///
 /// # Errors
 /// When the system gives no more threads.
-pub fn compute() -> Result<Arc<Compute>> {
+pub(crate) fn compute() -> Result<Arc<Compute>> {
     let team = Team::new(rayon::current_num_threads()).map_err(Error::wrap)?;
     Ok(Arc::new(Compute::new(Isa::detect(), team)))
 }
 
-/// A frozen matrix, packed for products with it and with its transpose. It is no tensor, so it gets no gradient.
-pub struct Frozen {
+/// A frozen matrix, packed for products with it and with its transpose.
+pub(in crate::ops) struct Packed {
     /// (out, in)
     forward: Panels,
     /// (in, out)
@@ -26,39 +27,39 @@ pub struct Frozen {
     compute: Arc<Compute>,
 }
 
-impl fmt::Debug for Frozen {
+impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frozen({} x {})", self.out(), self.input())
+        write!(f, "Packed({} x {})", self.out(), self.input())
     }
 }
 
-impl Frozen {
+impl Packed {
     /// Packs `weight` (out x in, f32).
     ///
     /// # Errors
     /// Another type or rank.
-    pub fn pack(compute: &Arc<Compute>, weight: &Tensor) -> Result<Arc<Self>> {
+    pub(in crate::ops) fn new(compute: &Arc<Compute>, weight: &Tensor) -> Result<Arc<Self>> {
         let (out, input) = weight.dims2()?;
         let forward = Panels::pack(Precision::F32, out, input, &to_vec(weight)?);
         let backward = Panels::pack(Precision::F32, input, out, &to_vec(&weight.t()?)?);
         Ok(Arc::new(Self { forward, backward, compute: compute.clone() }))
     }
 
-    pub(crate) fn out(&self) -> usize {
+    pub(in crate::ops) fn out(&self) -> usize {
         self.forward.out()
     }
 
-    pub(crate) fn input(&self) -> usize {
+    pub(in crate::ops) fn input(&self) -> usize {
         self.forward.input()
     }
 
     /// `x W^T` of rows of `in` values that lie end to end.
-    pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
+    pub(super) fn multiply(&self, x: &[f32]) -> Vec<f32> {
         self.product(&self.forward, x)
     }
 
     /// `y W` of rows of `out` values that lie end to end.
-    pub(crate) fn multiply_back(&self, y: &[f32]) -> Vec<f32> {
+    pub(super) fn multiply_back(&self, y: &[f32]) -> Vec<f32> {
         self.product(&self.backward, y)
     }
 
@@ -74,18 +75,16 @@ impl Frozen {
     }
 }
 
-/// Multiplies `x` (rows x in, f32) by the frozen `weight` (out x in): rows x out.
-///
-/// The backward is `grad_x = grad_y W`; the weight gets no gradient.
+/// [`crate::ops::frozen_linear`].
 ///
 /// # Errors
 /// Shapes that do not fit, or an `x` that is not f32 on the CPU.
-pub fn frozen_linear(x: &Tensor, weight: &Arc<Frozen>) -> Result<Tensor> {
+pub(in crate::ops) fn linear(x: &Tensor, weight: &Arc<Packed>) -> Result<Tensor> {
     x.apply_op1(FrozenLinear { weight: weight.clone() })
 }
 
 struct FrozenLinear {
-    weight: Arc<Frozen>,
+    weight: Arc<Packed>,
 }
 
 impl CustomOp1 for FrozenLinear {

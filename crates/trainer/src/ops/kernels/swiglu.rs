@@ -1,14 +1,15 @@
-//! SwiGLU over a fused projection: `y = silu(gate) . up`, `silu(z) = z / (1 + e^-z)` (Shazeer, arXiv 2002.05202).
+//! SwiGLU, row by row.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::{slice, to_vec};
+use super::slice;
+use crate::ops::to_vec;
 
-/// `gate_up` (rows x 2n, f32; the first n columns are the gate) to rows x n.
+/// [`crate::ops::swiglu`].
 ///
 /// # Errors
 /// An odd width, or a tensor that is not f32 on the CPU.
-pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
+pub(in crate::ops) fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     gate_up.apply_op1(SwiGlu)
 }
 

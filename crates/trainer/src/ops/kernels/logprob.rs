@@ -1,26 +1,26 @@
-//! Log-probability of chosen tokens, without ever keeping the softmax over the vocabulary.
+//! Log-probability of chosen tokens, by the rows of the logits.
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::{Frozen, slice, to_vec};
+use super::{Packed, slice};
+use crate::ops::to_vec;
 
 /// Rows of logits that exist at one time: 64 x 49 152 f32 are 12.6 MB.
 const CHUNK: usize = 64;
 
-/// `log softmax(hidden W^T)[target]` for every row of `hidden` (rows x width, f32) over the frozen `head`
-/// (vocabulary x width): a tensor of `rows` values. The backward computes the logits again, chunk by chunk.
+/// [`crate::ops::token_log_prob`] over shapes that fit.
 ///
 /// # Errors
-/// As many targets as rows are needed, each below the vocabulary.
-pub fn token_log_prob(hidden: &Tensor, head: &Arc<Frozen>, targets: Arc<Vec<u32>>) -> Result<Tensor> {
-    hidden.apply_op1(TokenLogProb { head: head.clone(), targets })
+/// A tensor that is not f32 on the CPU.
+pub(in crate::ops) fn token_log_prob(hidden: &Tensor, head: &Arc<Packed>, targets: &[u32]) -> Result<Tensor> {
+    hidden.apply_op1(TokenLogProb { head: head.clone(), targets: targets.to_vec() })
 }
 
 struct TokenLogProb {
-    head: Arc<Frozen>,
-    targets: Arc<Vec<u32>>,
+    head: Arc<Packed>,
+    targets: Vec<u32>,
 }
 
 impl TokenLogProb {
@@ -54,12 +54,6 @@ impl CustomOp1 for TokenLogProb {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = layout.shape().dims2()?;
         let vocabulary = self.head.out();
-        if width != self.head.input() {
-            bail!("token-log-prob: {width} values a row for a head of {}", self.head.input());
-        }
-        if rows != self.targets.len() || self.targets.iter().any(|&target| target as usize >= vocabulary) {
-            bail!("token-log-prob: {} targets for {rows} rows over {vocabulary} tokens", self.targets.len());
-        }
         let mut out = Vec::with_capacity(rows);
         self.chunks(slice(storage, layout)?, width, |first, logits| {
             for (row, logits) in logits.chunks_exact(vocabulary).enumerate() {

@@ -1,0 +1,20 @@
+//! The operations in candle's own, on whatever device of candle's their arguments are on.
+//!
+//! Each computes its result outside the graph and enters it with a backward of its own ([`graft`]), so that nothing in between
+//! is kept and candle's fused operations can be used, which have no backward.
+
+mod attention;
+mod blocks;
+mod graft;
+mod heads;
+mod linear;
+mod logprob;
+mod norm;
+mod swiglu;
+
+pub(super) use attention::{Prepared, attention};
+use graft::{graft, graft3};
+pub(super) use linear::linear;
+pub(super) use logprob::token_log_prob;
+pub(super) use norm::rms_norm;
+pub(super) use swiglu::swiglu;
