@@ -236,6 +236,21 @@ fn judges_of_a_tone_count_none_of_its_words() {
 }
 
 #[test]
+fn rare_words_are_told_by_their_ranks() {
+    let rarity = |text: &str| Measure::WordRarity.of(text);
+    // "a" and "the" are the first two of ten thousand.
+    assert_eq!(rarity("A."), 0.0);
+    assert!((rarity("The the a a, 42") - 2f64.ln() / 2.0).abs() < 1e-12);
+    assert!((rarity("zyzzyva") - 10_001f64.ln()).abs() < 1e-12);
+    assert_eq!(rarity("You don't."), rarity("You do."));
+    assert_eq!(rarity(" 42 "), 0.0);
+    let plain = rarity("Plants use light from the sun to make their food out of air and water.");
+    let learned =
+        rarity("Photoautotrophs transduce photon energy into chemiosmotic gradients across thylakoid membranes.");
+    assert!(plain + 2.0 < learned, "{plain} {learned}");
+}
+
+#[test]
 fn politeness_counts_ways_and_not_words() {
     let polite = |text: &str| Measure::Politeness.of(text);
     assert_eq!(polite("Hello, and thank you. Could you stir it, please? We might wait."), 6.0);

@@ -6,6 +6,7 @@ use flate2::{Compression, read::DeflateEncoder};
 use serde::{Deserialize, Serialize};
 use vader_sentimental::SentimentIntensityAnalyzer;
 
+use super::frequency::word_rarity;
 use super::lexicon::{READER, STOP};
 use super::politeness::politeness;
 use super::{Text, flesch_kincaid_grade, friendliness, sarcasm, sassiness, unfriendliness};
@@ -36,6 +37,8 @@ pub enum Measure {
     /// Interjections, question and exclamation marks a sentence, by which sarcasm is told from praise (Gonzalez-Ibanez,
     /// Muresan and Wacholder 2011): the sarcastic rule counts none by itself.
     Interjections,
+    /// Mean natural logarithm of the words' ranks by frequency, 0 to 9.2: rare words are what a text of the field is told by.
+    WordRarity,
     /// VADER's compound sentiment, -1 to 1 (Hutto and Gilbert 2014): a lexicon that no rule here is trained on.
     Sentiment,
     /// Ways of being polite less ways of being impolite (Danescu-Niculescu-Mizil et al. 2013, arXiv 1306.6078): -2 to 9.
@@ -78,6 +81,7 @@ impl Measure {
                 let marks = text.matches(['?', '!']).count();
                 (cries + marks) as f64 / parts.sentences.len().max(1) as f64
             }
+            Self::WordRarity => word_rarity(&parts),
             Self::Sentiment => SentimentIntensityAnalyzer::new().polarity_scores(text).compound,
             Self::Politeness => politeness(&parts),
             Self::Words => parts.words.len() as f64,
@@ -100,6 +104,7 @@ impl Measure {
             Self::Sarcasm => "sarcasm (0 to 3)",
             Self::Address => "words a hundred that point at the reader",
             Self::Interjections => "interjections and marks a sentence",
+            Self::WordRarity => "rarity of words (0 to 9.2)",
             Self::Sentiment => "VADER sentiment (-1 to 1)",
             Self::Politeness => "politeness (-2 to 9)",
             Self::Words => "words",

@@ -5,6 +5,7 @@
 //! answer the prompt.
 
 mod banter;
+mod frequency;
 mod friendly;
 mod gate;
 mod grade;
