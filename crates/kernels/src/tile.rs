@@ -136,16 +136,16 @@ unsafe fn floats<S: Simd, D: Dot, const M: usize, const P: usize>(
     acc: &mut [[S::F32; P]; M],
 ) {
     let mut sums = *acc;
-    let whole = segment.lines / LANES * LANES;
-    for group in 0..whole / LANES {
+    let mut start = 0;
+    while start < segment.lines {
+        let end = segment.lines.min(start + LANES);
         if M > 2 {
-            segment.fetch(s, group);
+            segment.fetch(s, start / LANES);
         }
-        // SAFETY: sixteen more lines are there.
-        unsafe { some_lines::<S, D, M, P>(s, segment, group * LANES..(group + 1) * LANES, &mut sums) };
+        // SAFETY: these lines are there.
+        unsafe { some_lines::<S, D, M, P>(s, segment, start..end, &mut sums) };
+        start = end;
     }
-    // SAFETY: these are left.
-    unsafe { some_lines::<S, D, M, P>(s, segment, whole..segment.lines, &mut sums) };
     *acc = sums;
 }
 

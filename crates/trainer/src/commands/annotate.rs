@@ -49,6 +49,9 @@ pub fn annotate(args: AnnotateArgs) -> Result<(), TrainError> {
     let AnnotateArgs { config } = args;
     let AnnotateConfig { answers, out, annotator: options } = AnnotateConfig::read(&config)?;
     let answers = read_answers(&answers)?;
+    if let Some(folder) = out.parent() {
+        std::fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
+    }
     let verdicts = out.with_extension("verdicts.jsonl");
     let identity = options.identity()?;
     let run = |annotator: &mut dyn Annotator| compare_all(&answers, annotator, &identity, &verdicts, &out);

@@ -58,7 +58,8 @@ fn verdicts_from_other_pairs_are_not_taken_up() {
     let config = format!(
         "answers = '{}'\nout = '{}'\n[annotator.human]\npairs = '{}'\n",
         at("answers.jsonl").display(),
-        at("pairs.jsonl").display(),
+        // The folder is made.
+        at("made/pairs.jsonl").display(),
         at("human.jsonl").display()
     );
     std::fs::write(at("annotate.toml"), config).unwrap();
