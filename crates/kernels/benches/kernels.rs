@@ -112,7 +112,7 @@ impl Bench<'_, '_> {
     }
 
     fn activations(&self, precision: Precision, rows: usize, input: usize) -> Rows {
-        let mut x = Rows::new(precision, input);
+        let mut x = Rows::new(self.compute.isa(), precision, input);
         x.resize(rows);
         self.compute.convert(&values(rows * input), &mut x);
         x

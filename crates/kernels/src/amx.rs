@@ -158,7 +158,7 @@ impl Block<'_> {
 
     /// First word of the rows, and bytes from one row to the next.
     fn words(&self) -> (*const u32, usize) {
-        let (x, words) = (&self.term.x, self.term.w.precision().words(self.term.w.input()));
+        let (x, words) = (&self.term.x, self.term.x.words_per_row());
         (x.words[(self.rows.start - self.term.first) * words..].as_ptr(), 4 * words)
     }
 

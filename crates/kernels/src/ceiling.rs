@@ -80,7 +80,7 @@ impl Op for Multiply {
 /// `N` sums that do not wait for each other.
 #[inline(always)]
 fn chains<S: Simd, const N: usize>(s: S, precision: Precision) -> usize {
-    let (line, word) = (black_box(Line::ZERO), black_box(0x0101_0101));
+    let (line, word, quad) = (black_box(Line::ZERO), black_box(0x0101_0101), S::Quad::default());
     let (mut sums, mut exact) = ([s.splat(0.0); N], [s.splat_i32(0); N]);
     match precision {
         Precision::F32 => {
@@ -100,9 +100,9 @@ fn chains<S: Simd, const N: usize>(s: S, precision: Precision) -> usize {
         Precision::Int8 => {
             for _ in 0..ROUNDS {
                 // Otherwise products of what never changes are computed once where one instruction is not all of them.
-                let (line, word) = (black_box(&line), black_box(word));
+                let (line, quad) = (black_box(&line), black_box(&quad));
                 for i in 0..N {
-                    exact[i] = s.dot_u8(exact[i], line, word);
+                    exact[i] = s.dot_u8(exact[i], line, quad);
                 }
             }
         }

@@ -26,12 +26,12 @@ impl Compute {
     /// # Panics
     /// When shapes or precisions do not fit each other.
     pub fn gated_feed(&self, gate: &[Term<'_>], up: &[Term<'_>], first: usize, y: &mut Rows) {
-        let (rows, out) = Term::shape(gate);
-        assert_eq!(Term::shape(up), (rows, out));
+        let (rows, out) = Term::shape(self.isa(), gate);
+        assert_eq!(Term::shape(self.isa(), up), (rows, out));
         let panels = out.div_ceil(LANES);
         assert!(y.input() == out && y.len() >= first + rows, "{} rows of {}", y.len(), y.input());
         let blocks = rows.div_ceil(UNIT_ROWS);
-        let y = y.shared();
+        let y = y.shared(self.isa());
         self.team().run(panels.div_ceil(UNIT_PANELS) * blocks, &|unit| {
             let (panel, row) = (unit / blocks * UNIT_PANELS, unit % blocks * UNIT_ROWS);
             let (panels, rows) = (panel..(panel + UNIT_PANELS).min(panels), row..(row + UNIT_ROWS).min(rows));

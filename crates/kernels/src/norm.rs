@@ -38,7 +38,7 @@ impl Compute {
     }
 
     fn each_row(&self, rows: Range<usize>, y: &mut Rows, work: &(dyn Fn(usize, RowMut<'_>) + Sync)) {
-        let shared = y.shared();
+        let shared = y.shared(self.isa());
         self.each(rows.len(), &|unit| {
             let row = rows.start + unit;
             // SAFETY: each row is taken once.

@@ -11,7 +11,7 @@ use crate::rows::SharedRows;
 use crate::simd::LANES;
 use crate::strip::{Strip, Term};
 use crate::target::Matrix;
-use crate::{Compute, Rows};
+use crate::{Compute, Isa, Rows};
 
 /// Panels of one unit of work: the largest of these that leaves no thread with more work than the others would.
 const UNIT_PANELS: [usize; 4] = [6, 3, 2, 1];
@@ -54,7 +54,7 @@ impl Compute {
     pub fn multiply(&self, products: &mut [Product<'_>]) {
         for products in products.chunks_mut(TOGETHER) {
             let mut products = products.iter_mut();
-            self.compute(array::from_fn(|_| products.next().map(|p| Job::new(p, UNIT_ROWS))));
+            self.compute(array::from_fn(|_| products.next().map(|p| Job::new(self.isa(), p, UNIT_ROWS))));
         }
     }
 
@@ -66,7 +66,7 @@ impl Compute {
     pub fn multiply_converted(&self, products: &mut [Converted<'_>]) {
         for products in products.chunks_mut(TOGETHER) {
             let mut products = products.iter_mut();
-            self.compute(array::from_fn(|_| products.next().map(Job::converted)));
+            self.compute(array::from_fn(|_| products.next().map(|p| Job::converted(self.isa(), p))));
         }
     }
 
@@ -139,20 +139,20 @@ struct Finish<'a> {
 const BLOCKS: usize = 16;
 
 impl<'a> Job<'a> {
-    fn new(product: &'a mut Product<'_>, unit_rows: usize) -> Self {
-        let (rows, out) = Term::shape(product.terms);
+    fn new(isa: Isa, product: &'a mut Product<'_>, unit_rows: usize) -> Self {
+        let (rows, out) = Term::shape(isa, product.terms);
         let panels = out.div_ceil(LANES);
         assert_eq!(product.y.len(), rows * out, "({rows}, {out})");
         let (y, shape) = (Matrix::new(product.y, out), Shape { rows, panels, unit_rows });
         Self { terms: product.terms, y, out, add: product.add, shape, unit_panels: 1, finish: None }
     }
 
-    fn converted(Converted { product, to, change }: &'a mut Converted<'_>) -> Self {
+    fn converted(isa: Isa, Converted { product, to, change }: &'a mut Converted<'_>) -> Self {
         let unit_rows = to.len().div_ceil(BLOCKS).max(CONVERTED_ROWS);
-        let mut job = Self::new(product, unit_rows);
+        let mut job = Self::new(isa, product, unit_rows);
         assert_eq!((to.len(), to.input()), (job.shape.rows, job.out), "rows, out");
         let left = [const { AtomicUsize::new(0) }; BLOCKS];
-        job.finish = Some(Finish { to: to.shared(), change: *change, left });
+        job.finish = Some(Finish { to: to.shared(isa), change: *change, left });
         job
     }
 

@@ -6,15 +6,18 @@ use std::ops::Range;
 
 use crate::Isa;
 use crate::precision::{GROUP, Precision, SMALLEST};
-use crate::simd::{LANES, Op, Simd};
+use crate::simd::{LANES, Op, QuadWords, Simd};
 
 /// Rows of activations, (rows, in), in the precision of the weights that they meet.
 ///
 /// int8: each group of [`GROUP`] values of a row has its scale `max|x| / 127`; beside it stands `-128 Σ q`, which undoes
-/// that weights are stored as `w + 128`.
+/// that weights are stored as `w + 128`. How four of them lie in memory is the instruction set's own matter.
 #[derive(Debug, Clone)]
 pub struct Rows {
+    isa: Isa,
     precision: Precision,
+    /// Words that meet one line of weights.
+    line_words: usize,
     input: usize,
     rows: usize,
     words: Vec<u32>,
@@ -25,8 +28,10 @@ pub struct Rows {
 impl Rows {
     /// No rows yet.
     #[must_use]
-    pub fn new(precision: Precision, input: usize) -> Self {
-        Self { precision, input, rows: 0, words: Vec::new(), scales: Vec::new(), offsets: Vec::new() }
+    pub fn new(isa: Isa, precision: Precision, input: usize) -> Self {
+        let line_words = if precision == Precision::Int8 { isa.run(QuadWords) } else { 1 };
+        let (words, scales, offsets) = (Vec::new(), Vec::new(), Vec::new());
+        Self { isa, precision, line_words, input, rows: 0, words, scales, offsets }
     }
 
     /// Makes room for `rows` rows; what they hold is undefined until written. Allocates only beyond the most so far.
@@ -62,6 +67,12 @@ impl Rows {
         self.input
     }
 
+    /// The instruction set that reads them.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// Number format.
     #[must_use]
     pub fn precision(&self) -> Precision {
@@ -82,7 +93,9 @@ impl Rows {
     pub fn range(&self, range: Range<usize>) -> RowsView<'_> {
         let (words, groups) = (self.words_per_row(), self.groups());
         RowsView {
+            isa: self.isa,
             precision: self.precision,
+            line_words: self.line_words,
             input: self.input,
             rows: range.len(),
             words: &self.words[range.start * words..range.end * words],
@@ -95,17 +108,23 @@ impl Rows {
     ///
     /// # Panics
     /// When `values` are not `input` long or the row does not exist.
-    pub fn set(&mut self, isa: Isa, row: usize, values: &[f32]) {
+    pub fn set(&mut self, row: usize, values: &[f32]) {
         assert_eq!(values.len(), self.input);
+        let isa = self.isa;
         // SAFETY: the only row that is out.
-        let row = unsafe { self.shared().row(row) };
+        let row = unsafe { self.shared(isa).row(row) };
         isa.run(Convert { row, values });
     }
 
-    /// The rows, to be written by several threads.
-    pub(crate) fn shared(&mut self) -> SharedRows<'_> {
+    /// The rows, to be written by several threads with `isa`.
+    ///
+    /// # Panics
+    /// When they are made for another one.
+    pub(crate) fn shared(&mut self, isa: Isa) -> SharedRows<'_> {
+        assert_eq!(self.isa, isa, "rows of another instruction set");
         SharedRows {
             precision: self.precision,
+            line_words: self.line_words,
             rows: self.rows,
             words: (self.words.as_mut_ptr(), self.words_per_row()),
             scales: (self.scales.as_mut_ptr(), self.groups()),
@@ -115,7 +134,7 @@ impl Rows {
     }
 
     pub(crate) fn words_per_row(&self) -> usize {
-        self.precision.words(self.input)
+        self.precision.words(self.input) * self.line_words
     }
 
     fn groups(&self) -> usize {
@@ -126,7 +145,9 @@ impl Rows {
 /// Borrowed rows.
 #[derive(Debug, Clone, Copy)]
 pub struct RowsView<'a> {
+    pub(crate) isa: Isa,
     pub(crate) precision: Precision,
+    pub(crate) line_words: usize,
     pub(crate) input: usize,
     pub(crate) rows: usize,
     pub(crate) words: &'a [u32],
@@ -134,9 +155,16 @@ pub struct RowsView<'a> {
     pub(crate) offsets: &'a [i32],
 }
 
+impl RowsView<'_> {
+    pub(crate) fn words_per_row(&self) -> usize {
+        self.precision.words(self.input) * self.line_words
+    }
+}
+
 /// Rows that several threads write, each its own.
 pub(crate) struct SharedRows<'a> {
     precision: Precision,
+    line_words: usize,
     rows: usize,
     words: (*mut u32, usize),
     scales: (*mut f32, usize),
@@ -177,8 +205,9 @@ impl<'a> SharedRows<'a> {
     /// When there is no such row or group.
     pub(crate) unsafe fn group(&self, row: usize, group: usize) -> RowMut<'a> {
         let (words, per_row) = self.words;
-        let first = group * GROUP / self.precision.per_word();
-        let len = (GROUP / self.precision.per_word()).min(per_row.saturating_sub(first));
+        let per_group = GROUP / self.precision.per_word() * self.line_words;
+        let first = group * per_group;
+        let len = per_group.min(per_row.saturating_sub(first));
         assert!(row < self.rows && len > 0, "group {group} of row {row}");
         let one = usize::from(self.precision == Precision::Int8);
         // SAFETY: the group is inside the row, which is inside the vectors; it is the caller's alone.
@@ -238,12 +267,15 @@ impl RowMut<'_> {
         let parts: [S::F32; 4] = std::array::from_fn(|i| load_part(s, values, i * LANES));
         let largest = s.largest_magnitude(parts);
         let inverse = s.splat(if largest >= SMALLEST { 127.0 / largest } else { 0.0 });
-        let (words, _) = self.words[index * LANES..][..LANES].as_chunks_mut::<4>();
+        let words = size_of::<S::Quad>() / size_of::<u32>();
+        let mut quads = self.words[index * LANES * words..][..LANES * words].chunks_exact_mut(words);
         let mut sum = s.splat_i32(0);
-        for (part, words) in parts.into_iter().zip(words) {
+        for part in parts {
             let q = s.round(s.mul(part, inverse));
             sum = s.add_i32(sum, q);
-            *words = bytes_to_words(s.bytes(q));
+            for (quad, to) in s.quads(q).into_iter().zip(quads.by_ref()) {
+                to.copy_from_slice(quad.as_ref());
+            }
         }
         // Infinite or NaN where a value is: what is multiplied with it cannot look like an answer.
         self.scales[index] = largest / 127.0;
@@ -262,12 +294,6 @@ pub(crate) fn pack_bf16<S: Simd>(s: S, values: &[f32], words: &mut [u32]) {
             *word = u32::from(pair[0]) | u32::from(pair[1]) << 16;
         }
     }
-}
-
-#[inline(always)]
-fn bytes_to_words(bytes: [u8; LANES]) -> [u32; 4] {
-    let (quads, _) = bytes.as_chunks::<4>();
-    std::array::from_fn(|i| u32::from_le_bytes(quads[i]))
 }
 
 /// Sixteen values from `at` on, zeros beyond the end.

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::Isa;
 use crate::line::Line;
 use crate::panels::{Panels, TILE_LINES};
 use crate::precision::Precision;
@@ -33,11 +34,12 @@ pub struct Term<'a> {
 
 impl Term<'_> {
     /// Rows and outputs of a product: its first term has all of them, the others some of the rows.
-    pub(crate) fn shape(terms: &[Self]) -> (usize, usize) {
+    pub(crate) fn shape(isa: Isa, terms: &[Self]) -> (usize, usize) {
         let first = terms.first().expect("a product has a term");
         let (rows, out) = (first.x.rows, first.w.out());
         for Term { x, w, first } in terms {
             assert_eq!((x.input, x.precision, w.out()), (w.input(), w.precision(), out), "in, precision, out");
+            assert_eq!(x.isa, isa, "activations of another instruction set");
             assert!(first + x.rows <= rows, "rows {first} to {} of {rows}", first + x.rows);
         }
         assert_eq!(first.first, 0);
@@ -177,7 +179,7 @@ fn fetch_short<S: Simd, const P: usize>(s: S, terms: &[Term<'_>], panel: usize) 
 
 #[inline(always)]
 fn segment<const P: usize>(term: &Term<'_>, panel: usize, row: usize, lines: Range<usize>) -> Segment<P> {
-    let words = term.x.precision.words(term.x.input);
+    let words = term.x.words_per_row();
     let groups = term.x.scales.len() / term.x.rows.max(1);
     let int8 = term.w.precision() == Precision::Int8;
     let (start, group) = if int8 { (lines.start / LANES * TILE_LINES, lines.start / LANES) } else { (lines.start, 0) };
@@ -188,7 +190,7 @@ fn segment<const P: usize>(term: &Term<'_>, panel: usize, row: usize, lines: Ran
     Segment {
         panels,
         lines: lines.len(),
-        words: term.x.words[row * words + lines.start..].as_ptr(),
+        words: term.x.words[row * words + lines.start * term.x.line_words..].as_ptr(),
         word_stride: words,
         scales: term.x.scales[row * groups + group..].as_ptr(),
         offsets: term.x.offsets[row * groups + group..].as_ptr(),

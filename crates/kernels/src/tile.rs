@@ -18,7 +18,7 @@ pub(crate) struct Segment<const P: usize> {
     pub(crate) panels: [*const Line; P],
     /// Lines of weights, scales not counted; int8: a multiple of 16.
     pub(crate) lines: usize,
-    /// First word of the first row; `lines` words are there for each row.
+    /// First word of the first row; `lines` words are there for each row (int8: quads).
     pub(crate) words: *const u32,
     /// Words from one row to the next.
     pub(crate) word_stride: usize,
@@ -190,8 +190,11 @@ unsafe fn integers<S: Simd, const M: usize, const P: usize>(s: S, segment: Segme
         }
         for k in 0..LANES {
             for i in 0..M {
-                // SAFETY: each row has sixteen words for each group.
-                let x = unsafe { *segment.words.add(i * segment.word_stride + group * LANES + k) };
+                // SAFETY: each row has sixteen quads for each group, whole words.
+                let x = unsafe {
+                    let row = segment.words.add(i * segment.word_stride).cast::<S::Quad>();
+                    &*row.add(group * LANES + k)
+                };
                 for p in 0..P {
                     // SAFETY: each tile has sixteen lines before its scales.
                     let w = unsafe { &*segment.panels[p].add(group * TILE_LINES + k) };

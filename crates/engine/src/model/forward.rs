@@ -108,7 +108,7 @@ impl Model {
 
     /// Buffers for [`Self::forward`].
     pub(crate) fn scratch(&self) -> Scratch {
-        Scratch::new(&self.config, self.precision)
+        Scratch::new(self.compute.isa(), &self.config, self.precision)
     }
 
     /// Computes a batch: writes to the caches, returns the logits of the wanted rows.

@@ -110,7 +110,7 @@ impl<'a, const N: usize> Opened<'a, N> {
         let stack = |group: &'a Group, slot| group.gates.as_ref()?.stack(Linear { layer, slot });
         let stacks: SmallVec<[_; 4]> = groups.iter().map(|group| slots.map(|slot| stack(group, slot))).collect();
         while gated.len() < groups.len() * N {
-            gated.push(Gated { z: Vec::new(), rows: Rows::new(x.precision(), 0) });
+            gated.push(Gated { z: Vec::new(), rows: Rows::new(x.isa(), x.precision(), 0) });
         }
         let places = || groups.iter().zip(&stacks).flat_map(|(group, stacks)| stacks.map(|stack| (group, stack)));
         let mut terms: SmallVec<[Term<'_>; INLINE]> = SmallVec::new();

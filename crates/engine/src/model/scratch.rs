@@ -1,6 +1,6 @@
 //! Buffers of the forward pass, reused from step to step.
 
-use tureen_kernels::{CacheBuffers, Likelihood, Precision, Rows};
+use tureen_kernels::{CacheBuffers, Isa, Likelihood, Precision, Rows};
 
 use crate::model_config::ModelConfig;
 
@@ -43,16 +43,16 @@ pub(super) struct Span {
 }
 
 impl Scratch {
-    pub(crate) fn new(config: &ModelConfig, precision: Precision) -> Self {
+    pub(crate) fn new(isa: Isa, config: &ModelConfig, precision: Precision) -> Self {
         Self {
             hidden: Vec::new(),
-            normed: Rows::new(precision, config.hidden_size),
+            normed: Rows::new(isa, precision, config.hidden_size),
             query: Vec::new(),
             key: Vec::new(),
             value: Vec::new(),
             mixed: Vec::new(),
-            mixed_rows: Rows::new(precision, config.num_attention_heads * config.head_dim),
-            inner: Rows::new(precision, config.intermediate_size),
+            mixed_rows: Rows::new(isa, precision, config.num_attention_heads * config.head_dim),
+            inner: Rows::new(isa, precision, config.intermediate_size),
             logits: Vec::new(),
             summed: Vec::new(),
             gated: Vec::new(),

@@ -38,6 +38,8 @@ fn halves(line: &Line) -> [*const __m256i; 2] {
 impl Simd for Avx2 {
     type F32 = F;
     type I32 = I;
+    /// Sixteen bits each: the even ones, then the odd ones.
+    type Quad = [u32; 2];
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -160,6 +162,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn quads(self, x: I) -> [Self::Quad; LANES / 4] {
+        intrinsic!({
+            // Of four lanes the last two move into the upper halves of the first two.
+            let half = |x| {
+                let upper = _mm256_slli_epi32::<16>(_mm256_shuffle_epi32::<0b11_10_11_10>(x));
+                _mm256_blend_epi16::<0b1010_1010>(x, upper)
+            };
+            let both = _mm256_unpacklo_epi64(half(x[0]), half(x[1]));
+            std::mem::transmute::<__m256i, [[u32; 2]; 4]>(_mm256_permute4x64_epi64::<0b11_01_10_00>(both))
+        })
+    }
+
+    #[inline(always)]
     fn to_bf16(self, x: F) -> [u16; LANES] {
         intrinsic!({
             let half = |x| {
@@ -194,13 +209,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn dot_u8(self, acc: I, w: &Line, x: u32) -> I {
+    fn dot_u8(self, acc: I, w: &Line, [even_x, odd_x]: &Self::Quad) -> I {
         // `maddubs` would saturate: 2 * 255 * 127 does not fit 16 bits. So the bytes are split into even and odd ones, each
-        // sixteen bits wide, and `madd` adds two exact products.
+        // sixteen bits wide, and `madd` adds two exact products. Activations are kept split: each meets many lines.
         intrinsic!({
-            let x = _mm256_set1_epi32(x as i32);
-            let even_x = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(x));
-            let odd_x = _mm256_srai_epi16::<8>(x);
+            let (even_x, odd_x) = (_mm256_set1_epi32(*even_x as i32), _mm256_set1_epi32(*odd_x as i32));
             let low = _mm256_set1_epi16(0xff);
             let half = |acc, w| {
                 let w = _mm256_load_si256(w);

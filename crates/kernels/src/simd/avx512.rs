@@ -28,6 +28,7 @@ macro_rules! intrinsic {
 
 impl<const BF16: bool> Simd for Avx512<BF16> {
     type F32 = __m512;
+    type Quad = [u32; 1];
     type I32 = __m512i;
     const WIDE: bool = true;
 
@@ -133,6 +134,13 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    fn quads(self, x: __m512i) -> [Self::Quad; LANES / 4] {
+        let bytes = self.bytes(x);
+        let (quads, _) = bytes.as_chunks::<4>();
+        std::array::from_fn(|i| [u32::from_le_bytes(quads[i])])
+    }
+
+    #[inline(always)]
     fn to_bf16(self, x: __m512) -> [u16; LANES] {
         // The instruction for this flushes denormals; a few operations keep the promise of the trait.
         intrinsic!({
@@ -162,10 +170,10 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn dot_u8(self, acc: __m512i, w: &Line, x: u32) -> __m512i {
+    fn dot_u8(self, acc: __m512i, w: &Line, [x]: &Self::Quad) -> __m512i {
         intrinsic!({
             let w = _mm512_load_si512(w.as_bytes().as_ptr().cast());
-            _mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(x as i32))
+            _mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(*x as i32))
         })
     }
 

@@ -26,6 +26,8 @@ pub(crate) trait Simd: Copy {
     type F32: Copy;
     /// Sixteen i32.
     type I32: Copy;
+    /// Four int8 activations as [`Self::dot_u8`] takes them, in one or more words of a row.
+    type Quad: Copy + Default + AsRef<[u32]>;
 
     /// Whether 32 vectors of sixteen lanes fit the registers; otherwise about six do.
     const WIDE: bool;
@@ -54,6 +56,8 @@ pub(crate) trait Simd: Copy {
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// The low byte of each lane.
     fn bytes(self, x: Self::I32) -> [u8; LANES];
+    /// Sixteen activations, each of which fits a byte, as quads.
+    fn quads(self, x: Self::I32) -> [Self::Quad; LANES / 4];
     /// Rounded to bf16, halves to even. NaN stays NaN.
     fn to_bf16(self, x: Self::F32) -> [u16; LANES];
     /// `acc + w · x`, one product for each lane: `w` is a line of f32, `x` the bits of one.
@@ -63,7 +67,7 @@ pub(crate) trait Simd: Copy {
     /// `acc + Σ w · x` over the two bf16 of each lane; `x` holds a pair, the first in its low half.
     fn dot_bf16(self, acc: Self::F32, w: &Line, x: u32) -> Self::F32;
     /// `acc + Σ w · x` over the four bytes of each lane, exact: unsigned weights, signed activations.
-    fn dot_u8(self, acc: Self::I32, w: &Line, x: u32) -> Self::I32;
+    fn dot_u8(self, acc: Self::I32, w: &Line, x: &Self::Quad) -> Self::I32;
 
     /// Asks for a line to be brought to the second-level cache. Any address is good: nothing is read.
     #[inline(always)]
@@ -109,6 +113,18 @@ fn fold<T: Copy>(mut v: [T; LANES], f: impl Fn(T, T) -> T) -> T {
         width /= 2;
     }
     v[0]
+}
+
+/// Words that four int8 activations take.
+pub(crate) struct QuadWords;
+
+impl Op for QuadWords {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        size_of::<S::Quad>() / size_of::<u32>()
+    }
 }
 
 /// Work written once for all instruction sets. `run` must be `#[inline(always)]`, down to the last function in it.

@@ -21,6 +21,7 @@ fn both(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; 
 impl Simd for Portable {
     type F32 = [f32; LANES];
     type I32 = [i32; LANES];
+    type Quad = [u32; 1];
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -120,6 +121,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn quads(self, x: Self::I32) -> [Self::Quad; LANES / 4] {
+        let bytes = self.bytes(x);
+        let (quads, _) = bytes.as_chunks::<4>();
+        std::array::from_fn(|i| [u32::from_le_bytes(quads[i])])
+    }
+
+    #[inline(always)]
     fn to_bf16(self, x: Self::F32) -> [u16; LANES] {
         each(x, |x| {
             let bits = x.to_bits();
@@ -141,7 +149,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dot_u8(self, acc: Self::I32, w: &Line, x: u32) -> Self::I32 {
+    fn dot_u8(self, acc: Self::I32, w: &Line, [x]: &Self::Quad) -> Self::I32 {
         let x = x.to_le_bytes().map(|b| i32::from(b as i8));
         let (w, _) = w.as_bytes().as_chunks::<4>();
         std::array::from_fn(|i| {

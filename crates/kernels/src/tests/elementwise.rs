@@ -1,4 +1,4 @@
-use super::{every_isa, random, rounded, rows};
+use super::{every_isa, quantised, random, rounded, rows};
 use crate::math::{exp, silu_mul};
 use crate::simd::{LANES, Op, Simd};
 use crate::{Isa, Panels, Precision, Rows, Term};
@@ -11,7 +11,7 @@ fn values(x: &Rows, row: usize) -> Vec<f64> {
     let mut values: Vec<f64> = match x.precision() {
         Precision::F32 => words.map(|w| f64::from(f32::from_bits(*w))).collect(),
         Precision::Bf16 => words.flat_map(|w| [bf16(w & 0xffff), bf16(w >> 16)]).collect(),
-        Precision::Int8 => words.flat_map(|w| w.to_le_bytes().map(|b| f64::from(b as i8))).collect(),
+        Precision::Int8 => quantised(view).into_iter().map(f64::from).collect(),
     };
     for (group, scale) in values.chunks_mut(64).zip(view.scales) {
         group.iter_mut().for_each(|v| *v *= f64::from(*scale));
@@ -43,7 +43,7 @@ fn conversion_rounds_to_nearest() {
         let x = random(3 * input, 1);
         for precision in Precision::ALL {
             for compute in every_isa() {
-                let mut y = Rows::new(precision, input);
+                let mut y = Rows::new(compute.isa(), precision, input);
                 y.resize(3);
                 compute.convert(&x, &mut y);
                 for (i, x) in x.chunks(input).enumerate() {
@@ -82,7 +82,7 @@ fn norms() {
         let (x, weight) = (random(5 * input, 2), random(input, 3));
         for precision in Precision::ALL {
             for compute in every_isa() {
-                let mut y = Rows::new(precision, input);
+                let mut y = Rows::new(compute.isa(), precision, input);
                 y.resize(5);
                 compute.rms_norm(&x, range.clone(), &weight, 1e-5, &mut y);
                 for row in range.clone() {
@@ -114,7 +114,7 @@ fn gated_feed() {
             for compute in every_isa() {
                 let x = rows(compute.isa(), precision, input, &x);
                 let [gates, ups] = [0, 1].map(|i| [Term { x: x.view(), w: &packed[i], first: 0 }]);
-                let mut y = Rows::new(precision, out);
+                let mut y = Rows::new(compute.isa(), precision, out);
                 y.resize(m + 2);
                 compute.gated_feed(&gates, &ups, 2, &mut y);
                 for row in 0..m {

@@ -38,7 +38,8 @@ impl Model {
         let m = x.len() / self.input;
         let narrow: Vec<f32> = x.chunks(self.input).flat_map(|x| &x[..RANK]).copied().collect();
         let narrow = rows(compute.isa(), self.precision, RANK, &narrow);
-        let (mut normed, mut fed) = (Rows::new(self.precision, self.input), Rows::new(self.precision, 70));
+        let (mut normed, mut fed) =
+            (Rows::new(compute.isa(), self.precision, self.input), Rows::new(compute.isa(), self.precision, 70));
         normed.resize(m);
         fed.resize(m);
         compute.rms_norm(x, 0..m, &self.norm, 1e-5, &mut normed);

@@ -14,7 +14,7 @@ mod team;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Compute, Isa, Precision, Rows, Team};
+use crate::{Compute, Isa, Precision, Rows, RowsView, Team};
 
 /// Uniform in -1..1.
 fn random(n: usize, seed: u64) -> Vec<f32> {
@@ -35,12 +35,33 @@ fn every_isa() -> Vec<Compute> {
 
 /// `values`, (rows, in), as activations.
 fn rows(isa: Isa, precision: Precision, input: usize, values: &[f32]) -> Rows {
-    let mut rows = Rows::new(precision, input);
+    let mut rows = Rows::new(isa, precision, input);
     rows.resize(values.len() / input);
     for (i, row) in values.chunks(input).enumerate() {
-        rows.set(isa, i, row);
+        rows.set(i, row);
     }
     rows
+}
+
+/// The int8 values of rows, however this instruction set keeps them.
+fn quantised(view: RowsView<'_>) -> Vec<i32> {
+    let bytes = |word: &u32| word.to_le_bytes().map(|b| i32::from(b as i8));
+    let halves = |word: u32| [i32::from(word as i16), i32::from((word >> 16) as i16)];
+    match view.line_words {
+        1 => view.words.iter().flat_map(bytes).collect(),
+        2 => {
+            let (quads, _) = view.words.as_chunks::<2>();
+            quads
+                .iter()
+                .flat_map(|quad| {
+                    let [a, c] = halves(quad[0]);
+                    let [b, d] = halves(quad[1]);
+                    [a, b, c, d]
+                })
+                .collect()
+        }
+        other => panic!("{other} words"),
+    }
 }
 
 /// What `precision` makes of a value; int8 depends on neighbours, so its error is part of each test's bound.

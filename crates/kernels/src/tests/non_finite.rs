@@ -67,7 +67,8 @@ fn norm_and_feed_pass_it_on() {
             for bad in BAD {
                 let mut x = random(M * 40, 4);
                 x[2 * 40 + 39] = bad;
-                let (mut normed, mut fed) = (Rows::new(precision, 40), Rows::new(precision, 70));
+                let (mut normed, mut fed) =
+                    (Rows::new(compute.isa(), precision, 40), Rows::new(compute.isa(), precision, 70));
                 normed.resize(M);
                 fed.resize(M);
                 compute.rms_norm(&x, 0..M, &[1.0; 40], 1e-5, &mut normed);

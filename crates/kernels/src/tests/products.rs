@@ -102,7 +102,7 @@ fn many_rows_make_several_units() {
 fn a_term_without_inputs_is_zero() {
     for compute in every_isa() {
         for precision in Precision::ALL {
-            let (mut x, w) = (Rows::new(precision, 0), Panels::pack(precision, 5, 0, &[]));
+            let (mut x, w) = (Rows::new(compute.isa(), precision, 0), Panels::pack(precision, 5, 0, &[]));
             x.resize(2);
             let mut y = vec![1.0; 10];
             let terms = [Term { x: x.view(), w: &w, first: 0 }];
@@ -178,7 +178,7 @@ fn rows_are_changed_and_converted_once_all_of_them_are_there() {
                 y.chunks_mut(*out).enumerate().for_each(|(row, y)| change(row, y));
             }
             let mut got = outs.map(|out| vec![f32::NAN; m * out]);
-            let mut converted = outs.map(|out| Rows::new(precision, out));
+            let mut converted = outs.map(|out| Rows::new(compute.isa(), precision, out));
             converted.iter_mut().for_each(|to| to.resize(m));
             let all = terms.iter().zip(&mut got).zip(&mut converted);
             let all = all.map(|((terms, y), to)| {

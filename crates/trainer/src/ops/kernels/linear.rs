@@ -65,7 +65,7 @@ impl Packed {
 
     fn product(&self, panels: &Panels, x: &[f32]) -> Vec<f32> {
         let count = x.len() / panels.input();
-        let mut rows = Rows::new(Precision::F32, panels.input());
+        let mut rows = Rows::new(self.compute.isa(), Precision::F32, panels.input());
         rows.resize(count);
         self.compute.convert(x, &mut rows);
         let mut y = vec![0.0; count * panels.out()];
