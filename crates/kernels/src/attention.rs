@@ -11,7 +11,7 @@ use crate::math::{exp, exp_coarse};
 use crate::page::PAGE;
 use crate::precision::Precision;
 use crate::rows::pack_bf16;
-use crate::simd::{LANES, Op, Simd};
+use crate::simd::{LANES, Op, Simd, line_words};
 use crate::target::{Matrix, Target};
 use crate::tile::{Segment, tile};
 
@@ -174,8 +174,18 @@ impl Attend<'_> {
         self.rows.len() * self.head.group
     }
 
-    fn share_words(&self, pages: usize) -> usize {
-        pages * self.batch.shape().position_lines()
+    /// Words of a query.
+    #[inline(always)]
+    fn key_words<S: Simd>(&self) -> usize {
+        let shape = self.batch.shape();
+        shape.key_lines() * line_words::<S>(shape.precision)
+    }
+
+    /// Words of a query's shares of one page.
+    #[inline(always)]
+    fn page_words<S: Simd>(&self) -> usize {
+        let shape = self.batch.shape();
+        shape.position_lines() * line_words::<S>(shape.precision)
     }
 
     /// Notes where the keys of `pages` are.
@@ -215,7 +225,7 @@ impl Attend<'_> {
     #[inline(always)]
     fn gather<S: Simd>(&mut self, s: S) {
         let shape = self.batch.shape();
-        let words = shape.key_lines();
+        let words = self.key_words::<S>();
         let scale = 1.0 / (shape.head_dim as f32).sqrt();
         let scaled = &mut self.scratch.scaled;
         scaled.resize(shape.head_dim, 0.0);
@@ -253,12 +263,12 @@ impl Attend<'_> {
         pages: usize,
     ) -> usize {
         let shape = self.batch.shape();
-        let words = shape.key_lines();
+        let (lines, words) = (shape.key_lines(), self.key_words::<S>());
         let mut panels = [std::ptr::null(); P];
         panels.copy_from_slice(&self.scratch.keys[page..page + P]);
-        let segment = Segment::floats(panels, words, &self.scratch.queries[query * words..], words);
+        let segment = Segment::floats(panels, lines, &self.scratch.queries[query * words..], words);
         let mut acc = [[s.splat(0.0); P]; M];
-        // SAFETY: each page holds `words` lines of keys, and there are `M` queries of as many words.
+        // SAFETY: each page holds `lines` lines of keys, and there are `M` queries of as many words as meet them.
         unsafe { tile::<S, M, P>(s, shape.precision, segment, &mut acc) };
         for (i, sums) in acc.iter().enumerate() {
             let to = &mut self.scratch.scores[(query + i) * pages * PAGE + page * PAGE..][..P * PAGE];
@@ -273,7 +283,7 @@ impl Attend<'_> {
     #[inline(always)]
     fn softmax<S: Simd>(&mut self, s: S, pages: usize) {
         let shape = self.batch.shape();
-        let (stride, words) = (pages * PAGE, self.share_words(pages));
+        let (stride, words) = (pages * PAGE, pages * self.page_words::<S>());
         self.scratch.shares.resize(self.queries() * words, 0);
         self.scratch.inverses.resize(self.queries(), 0.0);
         for query in 0..self.queries() {
@@ -326,7 +336,7 @@ impl Attend<'_> {
         pages: usize,
     ) -> usize {
         let shape = self.batch.shape();
-        let (lines, words) = (shape.position_lines(), self.share_words(pages));
+        let (lines, words) = (shape.position_lines(), self.page_words::<S>());
         let mut acc = [[s.splat(0.0); P]; M];
         for (page, keys) in self.scratch.keys.iter().enumerate() {
             let values = keys.wrapping_add(shape.key_lines());
@@ -334,9 +344,11 @@ impl Attend<'_> {
             for (p, start) in panels.iter_mut().enumerate() {
                 *start = values.wrapping_add((panel + p) * lines);
             }
-            let shares = &self.scratch.shares[query * words + page * lines..];
+            let shares = &self.scratch.shares[(query * pages + page) * words..];
             // SAFETY: each panel of values has `lines` lines, and there are `M` queries with as many words for each page.
-            unsafe { tile::<S, M, P>(s, shape.precision, Segment::floats(panels, lines, shares, words), &mut acc) };
+            unsafe {
+                tile::<S, M, P>(s, shape.precision, Segment::floats(panels, lines, shares, pages * words), &mut acc)
+            };
         }
         for (i, sums) in acc.iter().enumerate() {
             let (row, head) = ((query + i) / self.head.group, (query + i) % self.head.group);

@@ -80,20 +80,21 @@ impl Op for Multiply {
 /// `N` sums that do not wait for each other.
 #[inline(always)]
 fn chains<S: Simd, const N: usize>(s: S, precision: Precision) -> usize {
-    let (line, word, quad) = (black_box(Line::ZERO), black_box(0x0101_0101), S::Quad::default());
+    let (line, word, pair, quad) = (black_box(Line::ZERO), black_box(0), S::Pair::default(), S::Quad::default());
     let (mut sums, mut exact) = ([s.splat(0.0); N], [s.splat_i32(0); N]);
     match precision {
         Precision::F32 => {
             for _ in 0..ROUNDS {
                 for i in 0..N {
-                    sums[i] = s.dot_f32(sums[i], &line, word);
+                    sums[i] = s.dot_f32(sums[i], &line, &word);
                 }
             }
         }
         Precision::Bf16 => {
+            let pair = black_box(pair);
             for _ in 0..ROUNDS {
                 for i in 0..N {
-                    sums[i] = s.dot_bf16(sums[i], &line, word);
+                    sums[i] = s.dot_bf16(sums[i], &line, &pair);
                 }
             }
         }

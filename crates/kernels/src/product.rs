@@ -15,8 +15,8 @@ use crate::{Compute, Isa, Rows};
 
 /// Panels of one unit of work: the largest of these that leaves no thread with more work than the others would.
 const UNIT_PANELS: [usize; 4] = [6, 3, 2, 1];
-/// Rows of one unit of work.
-const UNIT_ROWS: usize = 128;
+/// Words of activations that meet a line of weights in one unit of work: a second-level cache holds a unit's rows.
+const UNIT_WORDS: usize = 128;
 /// Fewest rows of one unit of work where rows are converted afterwards.
 const CONVERTED_ROWS: usize = 32;
 /// Products of one phase.
@@ -54,7 +54,7 @@ impl Compute {
     pub fn multiply(&self, products: &mut [Product<'_>]) {
         for products in products.chunks_mut(TOGETHER) {
             let mut products = products.iter_mut();
-            self.compute(array::from_fn(|_| products.next().map(|p| Job::new(self.isa(), p, UNIT_ROWS))));
+            self.compute(array::from_fn(|_| products.next().map(|p| Job::new(self.isa(), p))));
         }
     }
 
@@ -139,17 +139,17 @@ struct Finish<'a> {
 const BLOCKS: usize = 16;
 
 impl<'a> Job<'a> {
-    fn new(isa: Isa, product: &'a mut Product<'_>, unit_rows: usize) -> Self {
+    fn new(isa: Isa, product: &'a mut Product<'_>) -> Self {
         let (rows, out) = Term::shape(isa, product.terms);
-        let panels = out.div_ceil(LANES);
+        let (panels, unit_rows) = (out.div_ceil(LANES), UNIT_WORDS / product.terms[0].x.line_words);
         assert_eq!(product.y.len(), rows * out, "({rows}, {out})");
         let (y, shape) = (Matrix::new(product.y, out), Shape { rows, panels, unit_rows });
         Self { terms: product.terms, y, out, add: product.add, shape, unit_panels: 1, finish: None }
     }
 
     fn converted(isa: Isa, Converted { product, to, change }: &'a mut Converted<'_>) -> Self {
-        let unit_rows = to.len().div_ceil(BLOCKS).max(CONVERTED_ROWS);
-        let mut job = Self::new(isa, product, unit_rows);
+        let mut job = Self::new(isa, product);
+        job.shape.unit_rows = to.len().div_ceil(BLOCKS).max(CONVERTED_ROWS);
         assert_eq!((to.len(), to.input()), (job.shape.rows, job.out), "rows, out");
         let left = [const { AtomicUsize::new(0) }; BLOCKS];
         job.finish = Some(Finish { to: to.shared(isa), change: *change, left });

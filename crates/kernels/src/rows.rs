@@ -6,12 +6,12 @@ use std::ops::Range;
 
 use crate::Isa;
 use crate::precision::{GROUP, Precision, SMALLEST};
-use crate::simd::{LANES, Op, QuadWords, Simd};
+use crate::simd::{LANES, LineWords, Op, Simd, line_words};
 
 /// Rows of activations, (rows, in), in the precision of the weights that they meet.
 ///
 /// int8: each group of [`GROUP`] values of a row has its scale `max|x| / 127`; beside it stands `-128 Σ q`, which undoes
-/// that weights are stored as `w + 128`. How four of them lie in memory is the instruction set's own matter.
+/// that weights are stored as `w + 128`. How bf16 and int8 values lie in memory is the instruction set's own matter.
 #[derive(Debug, Clone)]
 pub struct Rows {
     isa: Isa,
@@ -29,7 +29,7 @@ impl Rows {
     /// No rows yet.
     #[must_use]
     pub fn new(isa: Isa, precision: Precision, input: usize) -> Self {
-        let line_words = if precision == Precision::Int8 { isa.run(QuadWords) } else { 1 };
+        let line_words = isa.run(LineWords(precision));
         let (words, scales, offsets) = (Vec::new(), Vec::new(), Vec::new());
         Self { isa, precision, line_words, input, rows: 0, words, scales, offsets }
     }
@@ -250,8 +250,9 @@ impl RowMut<'_> {
                 }
             }
             Precision::Bf16 => {
-                let words = &mut self.words[at / 2..];
-                let end = words.len().min(values.len().div_ceil(GROUP) * GROUP / 2);
+                let per_pair = line_words::<S>(Precision::Bf16);
+                let words = &mut self.words[at / 2 * per_pair..];
+                let end = words.len().min(values.len().div_ceil(GROUP) * GROUP / 2 * per_pair);
                 pack_bf16(s, values, &mut words[..end]);
             }
             Precision::Int8 => {
@@ -267,7 +268,7 @@ impl RowMut<'_> {
         let parts: [S::F32; 4] = std::array::from_fn(|i| load_part(s, values, i * LANES));
         let largest = s.largest_magnitude(parts);
         let inverse = s.splat(if largest >= SMALLEST { 127.0 / largest } else { 0.0 });
-        let words = size_of::<S::Quad>() / size_of::<u32>();
+        let words = line_words::<S>(Precision::Int8);
         let mut quads = self.words[index * LANES * words..][..LANES * words].chunks_exact_mut(words);
         let mut sum = s.splat_i32(0);
         for part in parts {
@@ -283,15 +284,14 @@ impl RowMut<'_> {
     }
 }
 
-/// Pairs of values as bf16, the first in the low half; zeros beyond the end. The words are a multiple of eight.
+/// Pairs of values as bf16; zeros beyond the end. There are words for a multiple of sixteen values.
 #[inline(always)]
 pub(crate) fn pack_bf16<S: Simd>(s: S, values: &[f32], words: &mut [u32]) {
-    let (whole, rest) = words.as_chunks_mut::<{ LANES / 2 }>();
-    debug_assert!(rest.is_empty());
-    for (i, words) in whole.iter_mut().enumerate() {
-        let bits = s.to_bf16(load_part(s, values, i * LANES));
-        for (word, pair) in words.iter_mut().zip(bits.as_chunks::<2>().0) {
-            *word = u32::from(pair[0]) | u32::from(pair[1]) << 16;
+    let per_pair = line_words::<S>(Precision::Bf16);
+    debug_assert!(words.len().is_multiple_of(LANES / 2 * per_pair));
+    for (i, words) in words.chunks_exact_mut(LANES / 2 * per_pair).enumerate() {
+        for (to, pair) in words.chunks_exact_mut(per_pair).zip(s.pairs(load_part(s, values, i * LANES))) {
+            to.copy_from_slice(pair.as_ref());
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Segment<const P: usize> {
     pub(crate) panels: [*const Line; P],
     /// Lines of weights, scales not counted; int8: a multiple of 16.
     pub(crate) lines: usize,
-    /// First word of the first row; `lines` words are there for each row (int8: quads).
+    /// First word of the first row; what meets `lines` lines is there for each row.
     pub(crate) words: *const u32,
     /// Words from one row to the next.
     pub(crate) word_stride: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Segment<const P: usize> {
 }
 
 impl<const P: usize> Segment<P> {
-    /// A segment of floats: `lines` of each panel, the first row's words at the start of `words`.
+    /// A segment of floats: `lines` of each panel, the first row's words at the start of `words`, which has what meets them.
     pub(crate) fn floats(panels: [*const Line; P], lines: usize, words: &[u32], word_stride: usize) -> Self {
         let (scales, offsets) = (std::ptr::null(), std::ptr::null());
         let (words, next) = (words.as_ptr(), panels);
@@ -85,14 +85,18 @@ impl<const P: usize> Segment<P> {
 
 /// How a line of floats meets a word. A type and not a closure: closures are not compiled for an instruction set.
 trait Dot {
-    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: u32) -> S::F32;
+    /// What a line meets, in one or more words.
+    type Word<S: Simd>;
+    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: &Self::Word<S>) -> S::F32;
 }
 
 struct SingleDot;
 
 impl Dot for SingleDot {
+    type Word<S: Simd> = u32;
+
     #[inline(always)]
-    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: u32) -> S::F32 {
+    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: &u32) -> S::F32 {
         s.dot_f32(acc, w, x)
     }
 }
@@ -100,8 +104,10 @@ impl Dot for SingleDot {
 struct Bf16Dot;
 
 impl Dot for Bf16Dot {
+    type Word<S: Simd> = S::Pair;
+
     #[inline(always)]
-    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: u32) -> S::F32 {
+    fn dot<S: Simd>(s: S, acc: S::F32, w: &Line, x: &S::Pair) -> S::F32 {
         s.dot_bf16(acc, w, x)
     }
 }
@@ -164,7 +170,7 @@ unsafe fn some_lines<S: Simd, D: Dot, const M: usize, const P: usize>(
     for k in lines {
         for i in 0..M {
             // SAFETY: `k` is below `lines`, and there are `M` rows.
-            let x = unsafe { *segment.words.add(i * segment.word_stride + k) };
+            let x = unsafe { &*segment.words.add(i * segment.word_stride).cast::<D::Word<S>>().add(k) };
             for p in 0..P {
                 // SAFETY: as above.
                 let w = unsafe { &*segment.panels[p].add(k) };

@@ -35,9 +35,30 @@ fn halves(line: &Line) -> [*const __m256i; 2] {
     [start, start.wrapping_add(1)]
 }
 
+/// The upper half of a word.
+const HIGH: i32 = 0xffff_0000_u32 as i32;
+
+/// The bits of each lane, rounded to bf16 in their upper halves.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn rounded_to_bf16(x: __m256) -> __m256i {
+    intrinsic!({
+        let bits = _mm256_castps_si256(x);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let quiet = _mm256_or_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x40_0000)));
+        let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
+        _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, nan))
+    })
+}
+
 impl Simd for Avx2 {
     type F32 = F;
     type I32 = I;
+    /// As f32: there is no multiplication of bf16.
+    type Pair = [u32; 2];
     /// Sixteen bits each: the even ones, then the odd ones.
     type Quad = [u32; 2];
     const WIDE: bool = false;
@@ -177,27 +198,27 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn to_bf16(self, x: F) -> [u16; LANES] {
         intrinsic!({
-            let half = |x| {
-                let bits = _mm256_castps_si256(x);
-                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
-                let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-                let quiet = _mm256_or_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x40_0000)));
-                let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
-                let chosen = _mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, nan);
-                _mm256_srli_epi32::<16>(_mm256_castps_si256(chosen))
-            };
+            let [low, high] = x.map(|x| _mm256_srli_epi32::<16>(rounded_to_bf16(x)));
             // Packing works within halves of 128 bits; the permutation puts the lanes in order.
-            let packed = _mm256_packus_epi32(half(x[0]), half(x[1]));
+            let packed = _mm256_packus_epi32(low, high);
             std::mem::transmute::<__m256i, [u16; LANES]>(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed))
         })
     }
 
     #[inline(always)]
-    fn dot_bf16(self, acc: F, w: &Line, x: u32) -> F {
+    fn pairs(self, x: F) -> [Self::Pair; LANES / 2] {
         intrinsic!({
-            let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
-            let (first, second) =
-                (_mm256_set1_ps(f32::from_bits(x << 16)), _mm256_set1_ps(f32::from_bits(x & 0xffff_0000)));
+            let high = _mm256_set1_epi32(HIGH);
+            let rounded = x.map(|x| _mm256_and_si256(rounded_to_bf16(x), high));
+            std::mem::transmute::<I, [Self::Pair; LANES / 2]>(rounded)
+        })
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, acc: F, w: &Line, [first, second]: &Self::Pair) -> F {
+        intrinsic!({
+            let high = _mm256_set1_epi32(HIGH);
+            let [first, second] = [first, second].map(|x| _mm256_set1_ps(f32::from_bits(*x)));
             let half = |acc, w| {
                 let w = _mm256_load_si256(w);
                 let acc = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(w)), first, acc);

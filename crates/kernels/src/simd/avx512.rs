@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd};
+use super::{LANES, Simd, packed};
 use crate::line::Line;
 
 /// AVX-512 F, BW, DQ, VL and VNNI; with `BF16`, AVX-512 BF16 too.
@@ -28,6 +28,7 @@ macro_rules! intrinsic {
 
 impl<const BF16: bool> Simd for Avx512<BF16> {
     type F32 = __m512;
+    type Pair = [u32; 1];
     type Quad = [u32; 1];
     type I32 = __m512i;
     const WIDE: bool = true;
@@ -154,9 +155,14 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn dot_bf16(self, acc: __m512, w: &Line, x: u32) -> __m512 {
+    fn pairs(self, x: __m512) -> [Self::Pair; LANES / 2] {
+        packed(self.to_bf16(x))
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, acc: __m512, w: &Line, [x]: &Self::Pair) -> __m512 {
         intrinsic!({
-            let (w, x) = (_mm512_load_si512(w.as_bytes().as_ptr().cast()), _mm512_set1_epi32(x as i32));
+            let (w, x) = (_mm512_load_si512(w.as_bytes().as_ptr().cast()), _mm512_set1_epi32(*x as i32));
             if BF16 {
                 let pairs = |v| std::mem::transmute::<__m512i, __m512bh>(v);
                 return _mm512_dpbf16_ps(acc, pairs(w), pairs(x));

@@ -13,6 +13,7 @@ pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
 
 use crate::line::Line;
+use crate::precision::Precision;
 
 /// Lanes of every vector: one panel is as wide.
 pub(crate) const LANES: usize = 16;
@@ -26,6 +27,8 @@ pub(crate) trait Simd: Copy {
     type F32: Copy;
     /// Sixteen i32.
     type I32: Copy;
+    /// Two bf16 activations as [`Self::dot_bf16`] takes them, in one or more words of a row.
+    type Pair: Copy + Default + AsRef<[u32]>;
     /// Four int8 activations as [`Self::dot_u8`] takes them, in one or more words of a row.
     type Quad: Copy + Default + AsRef<[u32]>;
 
@@ -60,12 +63,14 @@ pub(crate) trait Simd: Copy {
     fn quads(self, x: Self::I32) -> [Self::Quad; LANES / 4];
     /// Rounded to bf16, halves to even. NaN stays NaN.
     fn to_bf16(self, x: Self::F32) -> [u16; LANES];
+    /// Sixteen activations, rounded as [`Self::to_bf16`] does.
+    fn pairs(self, x: Self::F32) -> [Self::Pair; LANES / 2];
     /// `acc + w · x`, one product for each lane: `w` is a line of f32, `x` the bits of one.
-    fn dot_f32(self, acc: Self::F32, w: &Line, x: u32) -> Self::F32 {
-        self.mul_add(self.load(w.as_f32()), self.splat(f32::from_bits(x)), acc)
+    fn dot_f32(self, acc: Self::F32, w: &Line, x: &u32) -> Self::F32 {
+        self.mul_add(self.load(w.as_f32()), self.splat(f32::from_bits(*x)), acc)
     }
-    /// `acc + Σ w · x` over the two bf16 of each lane; `x` holds a pair, the first in its low half.
-    fn dot_bf16(self, acc: Self::F32, w: &Line, x: u32) -> Self::F32;
+    /// `acc + Σ w · x` over the two bf16 of each lane.
+    fn dot_bf16(self, acc: Self::F32, w: &Line, x: &Self::Pair) -> Self::F32;
     /// `acc + Σ w · x` over the four bytes of each lane, exact: unsigned weights, signed activations.
     fn dot_u8(self, acc: Self::I32, w: &Line, x: &Self::Quad) -> Self::I32;
 
@@ -115,16 +120,34 @@ fn fold<T: Copy>(mut v: [T; LANES], f: impl Fn(T, T) -> T) -> T {
     v[0]
 }
 
-/// Words that four int8 activations take.
-pub(crate) struct QuadWords;
+/// Words of a row that meet one line of weights of this precision.
+pub(crate) struct LineWords(pub(crate) Precision);
 
-impl Op for QuadWords {
+impl Op for LineWords {
     type Output = usize;
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> usize {
-        size_of::<S::Quad>() / size_of::<u32>()
+        line_words::<S>(self.0)
     }
+}
+
+/// As [`LineWords`].
+#[inline(always)]
+pub(crate) fn line_words<S: Simd>(precision: Precision) -> usize {
+    let bytes = match precision {
+        Precision::F32 => size_of::<f32>(),
+        Precision::Bf16 => size_of::<S::Pair>(),
+        Precision::Int8 => size_of::<S::Quad>(),
+    };
+    bytes / size_of::<u32>()
+}
+
+/// Two bf16 in a word, the first in its low half.
+#[inline(always)]
+fn packed(bits: [u16; LANES]) -> [[u32; 1]; LANES / 2] {
+    let (pairs, _) = bits.as_chunks::<2>();
+    std::array::from_fn(|i| [u32::from(pairs[i][0]) | u32::from(pairs[i][1]) << 16])
 }
 
 /// Work written once for all instruction sets. `run` must be `#[inline(always)]`, down to the last function in it.

@@ -1,7 +1,7 @@
 //! Plain Rust: runs everywhere, under Miri too, and is what the other instruction sets are tested against.
 #![allow(clippy::needless_range_loop)]
 
-use super::{LANES, Simd};
+use super::{LANES, Simd, packed};
 use crate::line::Line;
 
 /// Runs everywhere.
@@ -21,6 +21,7 @@ fn both(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; 
 impl Simd for Portable {
     type F32 = [f32; LANES];
     type I32 = [i32; LANES];
+    type Pair = [u32; 1];
     type Quad = [u32; 1];
     const WIDE: bool = false;
 
@@ -139,7 +140,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dot_bf16(self, acc: Self::F32, w: &Line, x: u32) -> Self::F32 {
+    fn pairs(self, x: Self::F32) -> [Self::Pair; LANES / 2] {
+        packed(self.to_bf16(x))
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, acc: Self::F32, w: &Line, [x]: &Self::Pair) -> Self::F32 {
         let (first, second) = (f32::from_bits(x << 16), f32::from_bits(x & 0xffff_0000));
         let w = w.as_u32();
         std::array::from_fn(|i| {

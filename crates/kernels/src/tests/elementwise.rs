@@ -1,4 +1,4 @@
-use super::{every_isa, quantised, random, rounded, rows};
+use super::{every_isa, halves, quantised, random, rounded, rows};
 use crate::math::{exp, silu_mul};
 use crate::simd::{LANES, Op, Simd};
 use crate::{Isa, Panels, Precision, Rows, Term};
@@ -7,10 +7,9 @@ use crate::{Isa, Panels, Precision, Rows, Term};
 fn values(x: &Rows, row: usize) -> Vec<f64> {
     let view = x.range(row..row + 1);
     let words = view.words.iter();
-    let bf16 = |bits: u32| f64::from(f32::from_bits(bits << 16));
     let mut values: Vec<f64> = match x.precision() {
         Precision::F32 => words.map(|w| f64::from(f32::from_bits(*w))).collect(),
-        Precision::Bf16 => words.flat_map(|w| [bf16(w & 0xffff), bf16(w >> 16)]).collect(),
+        Precision::Bf16 => halves(view).into_iter().map(f64::from).collect(),
         Precision::Int8 => quantised(view).into_iter().map(f64::from).collect(),
     };
     for (group, scale) in values.chunks_mut(64).zip(view.scales) {
@@ -68,9 +67,9 @@ fn bf16_keeps_what_it_has() {
     let x: Vec<f32> = x.into_iter().filter(|x| !x.is_nan()).chain(hard).collect();
     for compute in every_isa() {
         let y = rows(compute.isa(), Precision::Bf16, x.len(), &x);
-        for (i, x) in x.iter().enumerate() {
-            let got = (y.view().words[i / 2] >> (16 * (i % 2))) as u16;
-            assert_eq!(got, half::bf16::from_f32(*x).to_bits(), "{} {x:e}", compute.isa().name());
+        for (got, x) in halves(y.view()).iter().zip(&x) {
+            let wanted = half::bf16::from_f32(*x).to_f32();
+            assert_eq!(got.to_bits(), wanted.to_bits(), "{} {x:e}", compute.isa().name());
         }
     }
 }

@@ -43,23 +43,27 @@ fn rows(isa: Isa, precision: Precision, input: usize, values: &[f32]) -> Rows {
     rows
 }
 
+/// The bf16 values of rows, however this instruction set keeps them.
+fn halves(view: RowsView<'_>) -> Vec<f32> {
+    let pair = |word: &u32| [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)];
+    match view.line_words {
+        1 => view.words.iter().flat_map(pair).collect(),
+        2 => view.words.iter().map(|word| f32::from_bits(*word)).collect(),
+        other => panic!("{other} words"),
+    }
+}
+
 /// The int8 values of rows, however this instruction set keeps them.
 fn quantised(view: RowsView<'_>) -> Vec<i32> {
     let bytes = |word: &u32| word.to_le_bytes().map(|b| i32::from(b as i8));
-    let halves = |word: u32| [i32::from(word as i16), i32::from((word >> 16) as i16)];
+    let short = |word: u32| [i32::from(word as i16), i32::from((word >> 16) as i16)];
+    let quad = |[even, odd]: &[u32; 2]| {
+        let ([a, c], [b, d]) = (short(*even), short(*odd));
+        [a, b, c, d]
+    };
     match view.line_words {
         1 => view.words.iter().flat_map(bytes).collect(),
-        2 => {
-            let (quads, _) = view.words.as_chunks::<2>();
-            quads
-                .iter()
-                .flat_map(|quad| {
-                    let [a, c] = halves(quad[0]);
-                    let [b, d] = halves(quad[1]);
-                    [a, b, c, d]
-                })
-                .collect()
-        }
+        2 => view.words.as_chunks().0.iter().flat_map(quad).collect(),
         other => panic!("{other} words"),
     }
 }
