@@ -10,8 +10,9 @@ use crate::precision::Precision;
 use crate::rows::load_part;
 use crate::simd::{LANES, Op, Simd};
 
-/// Rows and vectors of columns that are summed together, all in registers.
+/// Rows that are summed together.
 const ROWS: usize = 4;
+/// Vectors of columns of a block.
 const VECTORS: usize = 4;
 /// Columns of a block.
 const BLOCK: usize = VECTORS * LANES;
@@ -95,7 +96,14 @@ impl Op for Fold<'_> {
         for (index, block) in blocks.chunks_exact(rank * BLOCK).enumerate() {
             let (rows, b) = (&mut rows[..blocked * input], &b[..blocked * rank]);
             for (rows, b) in rows.chunks_exact_mut(ROWS * input).zip(b.chunks_exact(ROWS * rank)) {
-                add_block(s, rows, index * BLOCK, block, b);
+                // The sums of four rows and a block fill half of the wide registers; elsewhere they take one vector at a time.
+                if S::WIDE {
+                    add_block::<S, VECTORS>(s, rows, index * BLOCK, 0, block, b);
+                } else {
+                    for vector in 0..VECTORS {
+                        add_block::<S, 1>(s, rows, index * BLOCK, vector, block, b);
+                    }
+                }
             }
         }
         let whole = input - input % BLOCK;
@@ -115,11 +123,12 @@ impl Op for Fold<'_> {
     }
 }
 
-/// `ROWS` rows from column `at` on, with one block of `A` (rank, `BLOCK`).
+/// `ROWS` rows, one block of `A` (rank, `BLOCK`) whose columns begin at `at`: `V` vectors of it from `first` on, all sums in
+/// registers.
 #[inline(always)]
-fn add_block<S: Simd>(s: S, rows: &mut [f32], at: usize, block: &[f32], b: &[f32]) {
-    let (rank, input) = (block.len() / BLOCK, rows.len() / ROWS);
-    let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
+fn add_block<S: Simd, const V: usize>(s: S, rows: &mut [f32], at: usize, first: usize, block: &[f32], b: &[f32]) {
+    let (rank, input, at) = (block.len() / BLOCK, rows.len() / ROWS, at + first * LANES);
+    let mut sums = [[s.splat(0.0); V]; ROWS];
     for (i, sums) in sums.iter_mut().enumerate() {
         for (v, sum) in sums.iter_mut().enumerate() {
             *sum = load_part(s, rows, i * input + at + v * LANES);
@@ -127,7 +136,7 @@ fn add_block<S: Simd>(s: S, rows: &mut [f32], at: usize, block: &[f32], b: &[f32
     }
     let b: [&[f32]; ROWS] = std::array::from_fn(|i| &b[i * rank..][..rank]);
     for (r, factors) in block.as_chunks::<LANES>().0.as_chunks::<VECTORS>().0.iter().enumerate() {
-        let factors = factors.each_ref().map(|factor| s.load(factor));
+        let factors: [S::F32; V] = std::array::from_fn(|v| s.load(&factors[first + v]));
         for (sums, b) in sums.iter_mut().zip(b) {
             let b = s.splat(b[r]);
             for (sum, factor) in sums.iter_mut().zip(factors) {

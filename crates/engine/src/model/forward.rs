@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tureen_kernels::{CacheBatch, Compute, Likelihood, PageShape, Precision};
+use tureen_kernels::{CacheBatch, Compute, Isa, Likelihood, PageShape, Precision};
 
 use super::gate::{Gates, Mix};
 use super::product::{Wanted, feed, project};
@@ -106,9 +106,9 @@ impl Model {
         PageShape::new(c.num_hidden_layers, c.num_key_value_heads, c.head_dim, self.precision)
     }
 
-    /// Buffers for [`Self::forward`].
-    pub(crate) fn scratch(&self) -> Scratch {
-        Scratch::new(self.compute.isa(), &self.config, self.precision)
+    /// Buffers for [`Self::forward`] with `isa`.
+    pub(crate) fn scratch(&self, isa: Isa) -> Scratch {
+        Scratch::new(isa, &self.config, self.precision)
     }
 
     /// Computes a batch: writes to the caches, returns the logits of the wanted rows.

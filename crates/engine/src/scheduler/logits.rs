@@ -36,7 +36,7 @@ impl LogitsJob {
                 return Err(self.out_of_memory(setup).into());
             }
         }
-        let mut scratch = setup.model.scratch();
+        let mut scratch = setup.scratch();
         let mut all = Vec::with_capacity(self.tokens.len());
         for tokens in self.tokens.chunks(setup.prefill_chunk) {
             let start = cache.computed();

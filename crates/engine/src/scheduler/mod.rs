@@ -68,6 +68,13 @@ pub(crate) struct Setup {
     pub(crate) speculation: bool,
 }
 
+impl Setup {
+    /// Buffers for a step.
+    fn scratch(&self) -> Scratch {
+        self.model.scratch(self.compute.isa())
+    }
+}
+
 /// The scheduler's state. Only its own thread touches it.
 pub(crate) struct Scheduler {
     setup: Setup,
@@ -89,7 +96,7 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     pub(crate) fn new(setup: Setup, commands: Receiver<Command>) -> Self {
-        let (scratch, running) = (setup.model.scratch(), Vec::with_capacity(setup.max_batch_rows));
+        let (scratch, running) = (setup.scratch(), Vec::with_capacity(setup.max_batch_rows));
         let choosing = Choosing::new(setup.model.config().vocab_size);
         Self {
             setup,
@@ -229,7 +236,7 @@ impl Scheduler {
     fn contain(&mut self, error: &GenerationError) {
         self.setup.counters.panics.fetch_add(1, Relaxed);
         tracing::error!(rows = self.plan.rows.len(), %error, "a step failed; its requests were ended");
-        self.scratch = self.setup.model.scratch();
+        self.scratch = self.setup.scratch();
         self.lost = self.setup.model.device().is_some_and(|device| !device.responds());
         // Shorter when planning itself crashed: then it may be any of them.
         let counts = self.plan.counts.iter().copied().chain(std::iter::repeat(1));

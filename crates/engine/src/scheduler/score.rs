@@ -162,7 +162,7 @@ impl Scoring {
         let Some(job) = self.0.front_mut() else { return };
         let piece = catch_unwind(AssertUnwindSafe(|| job.advance(setup, scratch, likelihoods)));
         let result = piece.unwrap_or_else(|_| {
-            *scratch = setup.model.scratch();
+            *scratch = setup.scratch();
             Err(GenerationError::Panicked)
         });
         let done = job.computed == job.positions();

@@ -198,7 +198,8 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn to_bf16(self, x: F) -> [u16; LANES] {
         intrinsic!({
-            let [low, high] = x.map(|x| _mm256_srli_epi32::<16>(rounded_to_bf16(x)));
+            let low = _mm256_srli_epi32::<16>(rounded_to_bf16(x[0]));
+            let high = _mm256_srli_epi32::<16>(rounded_to_bf16(x[1]));
             // Packing works within halves of 128 bits; the permutation puts the lanes in order.
             let packed = _mm256_packus_epi32(low, high);
             std::mem::transmute::<__m256i, [u16; LANES]>(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed))
@@ -209,8 +210,10 @@ impl Simd for Avx2 {
     fn pairs(self, x: F) -> [Self::Pair; LANES / 2] {
         intrinsic!({
             let high = _mm256_set1_epi32(HIGH);
-            let rounded = x.map(|x| _mm256_and_si256(rounded_to_bf16(x), high));
-            std::mem::transmute::<I, [Self::Pair; LANES / 2]>(rounded)
+            // Not by `map`: what it calls is not compiled for this instruction set.
+            let first = _mm256_and_si256(rounded_to_bf16(x[0]), high);
+            let second = _mm256_and_si256(rounded_to_bf16(x[1]), high);
+            std::mem::transmute::<I, [Self::Pair; LANES / 2]>([first, second])
         })
     }
 
@@ -218,7 +221,8 @@ impl Simd for Avx2 {
     fn dot_bf16(self, acc: F, w: &Line, [first, second]: &Self::Pair) -> F {
         intrinsic!({
             let high = _mm256_set1_epi32(HIGH);
-            let [first, second] = [first, second].map(|x| _mm256_set1_ps(f32::from_bits(*x)));
+            let first = _mm256_set1_ps(f32::from_bits(*first));
+            let second = _mm256_set1_ps(f32::from_bits(*second));
             let half = |acc, w| {
                 let w = _mm256_load_si256(w);
                 let acc = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(w)), first, acc);
