@@ -154,6 +154,8 @@ impl Session {
             let used = process_seconds();
             session.begin_warm(&warm)?;
             session.cpu_seconds = process_seconds() - used;
+            // Whatever ends the run in its first step, this is not done again.
+            session.save()?;
         }
         Ok(session)
     }
@@ -241,7 +243,8 @@ impl Session {
         self.moments = progress.moments();
         self.step = progress.step;
         self.cpu_seconds = progress.seconds as f64;
-        for name in ["metrics.jsonl", "samples.jsonl"] {
+        // Behind a warm start nothing is logged yet.
+        for name in ["metrics.jsonl", "samples.jsonl"].into_iter().filter(|_| self.step > 0) {
             let (old, new) = (path.with_file_name(name), self.config.run.out.join(name));
             std::fs::copy(&old, &new).map_err(TrainError::io(&old))?;
         }
