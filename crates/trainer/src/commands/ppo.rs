@@ -76,6 +76,7 @@ pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
 /// Does the steps that are left, saves as configured, and draws the curves.
 pub(super) fn finish(session: &mut Session) -> Result<(), TrainError> {
     let bar = bar(session.config().ppo.steps, "steps").with_position(session.steps_done());
+    tracing::info!("gradient checkpointing: {}", session.checkpointing());
     while !session.is_finished() {
         let m = session.step()?;
         bar.set_message(format!("score {:.3}, gate {:.2}, KL {:.1}", m.scores, m.gate, m.kl));
