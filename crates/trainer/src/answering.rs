@@ -69,7 +69,8 @@ impl PreferenceOptions {
 
 /// Answers `prompts` and appends one record for each to `out`: `prompt` (as it was, without instructions), `answers`, the
 /// `instructions` they were given under (null for none), and `rollout`, a hash of everything that decides them. What an
-/// earlier run of the same hash wrote is kept and not done again, but for a line that a crash cut off.
+/// earlier run of the same hash wrote is kept and not done again, but for a line that a crash cut off. `watch` gets the number of
+/// records there are, whenever some are written.
 ///
 /// # Errors
 /// A file that another rollout wrote or that cannot be written, or prompts that the engine refuses.
@@ -79,6 +80,7 @@ pub fn answer_prompts(
     preference: &PreferenceOptions,
     options: &AnswerOptions,
     out: &Path,
+    mut watch: impl FnMut(usize),
 ) -> Result<Written, TrainError> {
     let identity = identity(generator, prompts, preference, options);
     let (mut journal, remembered) = Journal::take_up(out, "rollout", &identity)?;
@@ -111,6 +113,7 @@ pub fn answer_prompts(
             }));
         }
         journal.append(&records)?;
+        watch(first + group.len());
     }
     Ok(Written { answered: prompts.len().saturating_sub(remembered), remembered })
 }

@@ -214,6 +214,9 @@ pub struct PpoOptions {
     pub ratio_threshold: f64,
     /// Change of the policy, in nats a token, 1.5 times which ends a step's epochs.
     pub target_kl: f64,
+    /// Whether layers are computed again in the backward instead of being kept; none means where they would take over 1.5 GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_checkpointing: Option<bool>,
     /// Seed of prompts, sampling and minibatches.
     pub seed: u64,
 }
@@ -238,6 +241,7 @@ impl Default for PpoOptions {
             vf_coef: 0.1,
             ratio_threshold: 10.0,
             target_kl: 0.1,
+            gradient_checkpointing: None,
             seed: 1,
         }
     }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use tureen_engine::{Checkpoint, Message};
 
 use crate::error::TrainError;
-use crate::model::{Base, LoraAdapter};
+use crate::model::{Base, Checkpointing, Delta, LoraAdapter};
 use crate::ops::to_vec;
 use crate::ppo::Adam;
 use crate::prompts::chat_tokens;
@@ -41,9 +41,12 @@ pub(crate) fn imitate(
     options: &TrainingOptions,
     mut watch: impl FnMut(u64, u64, f64),
 ) -> Result<(), TrainError> {
-    let &TrainingOptions { learning_rate, max_grad_norm, num_train_epochs, batch_size, seed } = options;
+    let &TrainingOptions { learning_rate, max_grad_norm, num_train_epochs, batch_size, gradient_checkpointing, seed } =
+        options;
     let variables = adapter.variables().into_iter().map(|(_, var)| var).collect();
     let mut adam = Adam::new(variables, learning_rate, max_grad_norm);
+    let checkpointing = Checkpointing::chosen(gradient_checkpointing, base.geometry());
+    tracing::info!("gradient checkpointing: {checkpointing}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..examples.len()).collect();
     let all = (examples.len().div_ceil(batch_size) * num_train_epochs) as u64;
@@ -53,7 +56,8 @@ pub(crate) fn imitate(
         for chunk in order.chunks(batch_size) {
             adam.set_learning_rate(learning_rate * (1.0 - done as f64 / all as f64));
             done += 1;
-            let loss = update(base, adapter, &mut adam, chunk.iter().map(|&at| &examples[at]), done)?;
+            let delta = adapter.tracked(checkpointing);
+            let loss = update(base, &delta, &mut adam, chunk.iter().map(|&at| &examples[at]), done)?;
             watch(done, all, loss);
         }
     }
@@ -62,13 +66,13 @@ pub(crate) fn imitate(
 
 fn update<'a>(
     base: &Base,
-    adapter: &LoraAdapter,
+    delta: &Delta,
     adam: &mut Adam,
     examples: impl Iterator<Item = &'a Example>,
     step: u64,
 ) -> Result<f64, TrainError> {
     let pairs: Vec<_> = examples.map(|(prompt, answer)| (prompt.as_slice(), answer.as_slice())).collect();
-    let log_probs = score(base, Some(&adapter.tracked()), &pairs)?.log_probs;
+    let log_probs = score(base, Some(delta), &pairs)?.log_probs;
     let values = to_vec(&log_probs)?;
     let count = values.len();
     let loss = -values.iter().copied().map(f64::from).sum::<f64>() / count as f64;

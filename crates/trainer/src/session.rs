@@ -16,7 +16,7 @@ use crate::error::TrainError;
 use crate::generator::{Computing, FreshPool, Generator, Order, PooledSoup, Response, Sampling, answer_seed};
 use crate::imitation::imitate;
 use crate::metrics::{MetricsLog, StepMetrics};
-use crate::model::{Base, LoraAdapter, load_base_at};
+use crate::model::{Base, Checkpointing, LoraAdapter, load_base_at};
 use crate::place::Place;
 use crate::ppo::{Adam, AdaptiveKl, RunningMoments};
 use crate::preferences::{ActiveOptions, MeanOfActive, Preferences};
@@ -43,6 +43,7 @@ pub struct Session {
     adapter: LoraAdapter,
     value_head: ValueHead,
     adam: Adam,
+    checkpointing: Checkpointing,
     kl: AdaptiveKl,
     moments: RunningMoments,
     step: u64,
@@ -117,6 +118,7 @@ impl Session {
         let variables = adapter.variables().into_iter().chain(value_head.variables()).map(|(_, var)| var).collect();
         let adam = Adam::new(variables, config.ppo.learning_rate, config.ppo.max_grad_norm);
         let ppo = &config.ppo;
+        let checkpointing = Checkpointing::chosen(ppo.gradient_checkpointing, base.geometry());
         let kl = AdaptiveKl {
             coef: ppo.init_kl_coef,
             target: ppo.target,
@@ -143,6 +145,7 @@ impl Session {
             adapter,
             value_head,
             adam,
+            checkpointing,
             kl,
             reward,
         };
@@ -154,6 +157,8 @@ impl Session {
             let used = process_seconds();
             session.begin_warm(&warm)?;
             session.cpu_seconds = process_seconds() - used;
+            // Whatever ends the run in its first step, this is not done again.
+            session.save()?;
         }
         Ok(session)
     }
@@ -199,6 +204,11 @@ impl Session {
         &self.adapter
     }
 
+    /// Which minibatches are trained with gradient checkpointing.
+    pub fn checkpointing(&self) -> Checkpointing {
+        self.checkpointing
+    }
+
     /// Steps done.
     pub fn steps_done(&self) -> u64 {
         self.step
@@ -241,7 +251,8 @@ impl Session {
         self.moments = progress.moments();
         self.step = progress.step;
         self.cpu_seconds = progress.seconds as f64;
-        for name in ["metrics.jsonl", "samples.jsonl"] {
+        // Behind a warm start nothing is logged yet.
+        for name in ["metrics.jsonl", "samples.jsonl"].into_iter().filter(|_| self.step > 0) {
             let (old, new) = (path.with_file_name(name), self.config.run.out.join(name));
             std::fs::copy(&old, &new).map_err(TrainError::io(&old))?;
         }
@@ -289,8 +300,13 @@ impl Session {
             samples.iter().map(|sample| self.value_head.values(&sample.hidden)).collect();
         let beta = self.kl.beta();
         let targets = Targets::of(&samples, &normalised, old_values?, beta, &self.config.ppo);
-        let mut learner =
-            Learner { base: &self.base, adapter: &self.adapter, value_head: &self.value_head, adam: &mut self.adam };
+        let mut learner = Learner {
+            base: &self.base,
+            adapter: &self.adapter,
+            value_head: &self.value_head,
+            adam: &mut self.adam,
+            checkpointing: self.checkpointing,
+        };
         let updates = learner.run(&samples, &targets, &self.config.ppo, step)?;
         let mut metrics = summary(&samples, &updates);
         self.kl.update(metrics.kl, samples.len());
@@ -354,12 +370,14 @@ fn batch(step: u64, size: usize, count: usize, seed: u64) -> Vec<usize> {
 
 fn fingerprint(config: &Config, preferences: &[ActiveOptions], base: &str) -> Result<String, TrainError> {
     let mut config = config.clone();
-    // A run may be moved, prolonged or saved more often.
+    // A run may be moved, prolonged or saved more often, and gradients do not depend on what is kept for them.
     config.run.out = Default::default();
     config.run.save_freq = 1;
     config.run.start_from = None;
     config.model.base = Default::default();
     config.ppo.steps = 1;
+    config.ppo.gradient_checkpointing = None;
+    config.warm_start.iter_mut().for_each(|warm| warm.training.gradient_checkpointing = None);
     let json = serde_json::to_string(&config).map_err(|error| TrainError::Invalid(error.to_string()))?;
     let mut all = format!("{base}\n{json}");
     if !preferences.is_empty() {

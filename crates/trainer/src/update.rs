@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::PpoOptions;
 use crate::error::TrainError;
-use crate::model::{Base, LoraAdapter};
+use crate::model::{Base, Checkpointing, LoraAdapter};
 use crate::ops::to_vec;
 use crate::ppo::{Adam, Clipping, Minibatch, Outcome, gae, ppo_loss, whiten};
 use crate::rollout::Sample;
@@ -67,6 +67,7 @@ pub(crate) struct Learner<'a> {
     pub(crate) adapter: &'a LoraAdapter,
     pub(crate) value_head: &'a ValueHead,
     pub(crate) adam: &'a mut Adam,
+    pub(crate) checkpointing: Checkpointing,
 }
 
 impl Learner<'_> {
@@ -108,7 +109,7 @@ impl Learner<'_> {
     ) -> Result<(Outcome, f64), TrainError> {
         let pairs: Vec<_> =
             rows.iter().map(|&row| (samples[row].asked.as_slice(), samples[row].response.tokens.as_slice())).collect();
-        let scores = score(self.base, Some(&self.adapter.tracked()), &pairs)?;
+        let scores = score(self.base, Some(&self.adapter.tracked(self.checkpointing)), &pairs)?;
         let values = self.value_head.forward(&scores.hidden)?;
         let gather = |of: &[Vec<f64>]| -> Vec<f64> { rows.iter().flat_map(|&row| of[row].iter().copied()).collect() };
         let old_log_probs: Vec<f64> = rows.iter().flat_map(|&row| samples[row].log_probs.clone()).collect();

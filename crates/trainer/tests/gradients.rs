@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{Tensor, Var};
 use support::{VOCABULARY, adapter, base, close, places, random, reference, values};
 use tureen_trainer::Place;
-use tureen_trainer::model::Packing;
+use tureen_trainer::model::{Checkpointing, Packing};
 use tureen_trainer::ops::{Attention, Frozen, Rope, frozen_linear, rms_norm, swiglu, token_log_prob};
 use tureen_trainer::sequence::{last_hidden, score};
 
@@ -115,6 +115,9 @@ fn attention_matches_differences_over_prefix_and_rows() {
     check(&v, |place, v| attention(place).apply(&q, &k, v).unwrap());
 }
 
+/// With everything kept, and with layers that are computed again.
+const EITHER: [Checkpointing; 2] = [Checkpointing::Off, Checkpointing::On];
+
 const PROMPTS: [&[u32]; 3] = [&[1, 2, 3, 4], &[1, 2, 9], &[1, 2, 5, 6, 7]];
 const RESPONSES: [&[u32]; 3] = [&[8, 3, 28], &[11, 0], &[20, 21, 22, 23]];
 
@@ -147,10 +150,11 @@ fn packed_rows_with_a_shared_prefix_equal_each_sequence_alone() {
 
 #[test]
 fn adapter_gradients_equal_those_of_candles_autograd() {
-    for base in places().map(|place| base(&place)) {
+    for (base, checkpointing) in places().iter().flat_map(|place| EITHER.map(|either| (base(place), either))) {
         let adapter = adapter(&base);
         let weigh = |y: &Tensor| (y * random(77, y.dims(), 1.0)).unwrap().sum_all().unwrap();
-        let ours = weigh(&score(&base, Some(&adapter.tracked()), &pairs()).unwrap().log_probs).backward().unwrap();
+        let delta = adapter.tracked(checkpointing);
+        let ours = weigh(&score(&base, Some(&delta), &pairs()).unwrap().log_probs).backward().unwrap();
         let theirs = weigh(&expected(Some(&adapter))).backward().unwrap();
         for (name, var) in adapter.variables() {
             let (ours, theirs) = (ours.get(&var).unwrap(), theirs.get(&var).unwrap());
@@ -162,10 +166,10 @@ fn adapter_gradients_equal_those_of_candles_autograd() {
 
 #[test]
 fn the_last_hidden_state_of_a_row_and_its_gradients_are_those_of_the_sequence_alone() {
-    for base in places().map(|place| base(&place)) {
+    for (base, checkpointing) in places().iter().flat_map(|place| EITHER.map(|either| (base(place), either))) {
         let adapter = adapter(&base);
         let rows: Vec<Vec<u32>> = pairs().into_iter().map(|(prompt, response)| [prompt, response].concat()).collect();
-        let ours = last_hidden(&base, Some(&adapter.tracked()), &rows).unwrap();
+        let ours = last_hidden(&base, Some(&adapter.tracked(checkpointing)), &rows).unwrap();
         let theirs = rows.iter().map(|row| reference(row, Some(&adapter)).1.narrow(0, row.len() - 1, 1).unwrap());
         let theirs = Tensor::cat(&theirs.collect::<Vec<_>>(), 0).unwrap();
         close(&values(&ours), &values(&theirs), 1e-5);

@@ -11,7 +11,7 @@ use tureen_soup::{MergeOptions, Pool, PoolOptions, Preference};
 use tureen_trainer::Session;
 use tureen_trainer::config::Config;
 use tureen_trainer::metrics;
-use tureen_trainer::model::Base;
+use tureen_trainer::model::{Base, Checkpointing};
 use tureen_trainer::reward::{Answer, Reward, Scored, Scoring};
 
 /// Rewards vowels, which random text has too: the rules would give it nothing, and nothing would move.
@@ -98,6 +98,30 @@ fn a_stopped_run_continues_bit_for_bit() {
         lines.into_iter().map(|m| (m.step, m.kl.to_bits(), m.scores.to_bits(), m.kl_coef.to_bits())).collect::<Vec<_>>()
     };
     assert_eq!(logged(&whole), logged(&stopped));
+}
+
+#[test]
+fn gradient_checkpointing_may_be_switched_on_within_a_run_and_changes_no_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write_config(folder.path());
+    let open = |out: &str, on: bool, resume: bool| {
+        let mut config = Config::read(&path).unwrap();
+        config.run.out = folder.path().join(out);
+        config.ppo.gradient_checkpointing = Some(on);
+        Session::with_reward(config, resume, Box::new(Vowels)).unwrap()
+    };
+    let twice = |session: &mut Session| [session.step().unwrap().grad_norm, session.step().unwrap().grad_norm];
+    let mut off = open("off", false, false);
+    let first = twice(&mut off);
+    let mut switched = open("switched", false, false);
+    assert_eq!(twice(&mut switched), first);
+    switched.save().unwrap();
+    drop(switched);
+    let mut switched = open("switched", true, true);
+    let modes = (off.checkpointing(), switched.checkpointing());
+    assert_eq!((switched.steps_done(), modes), (2, (Checkpointing::Off, Checkpointing::On)));
+    assert_eq!(twice(&mut switched), twice(&mut off));
+    assert_eq!(bits(&switched), bits(&off));
 }
 
 #[test]

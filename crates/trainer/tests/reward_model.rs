@@ -56,6 +56,23 @@ fn a_model_learns_pairs_and_agrees_with_others_of_their_kind() {
 }
 
 #[test]
+fn gradient_checkpointing_changes_no_bit_of_what_is_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, base) = open(&write_base(folder.path(), 0));
+    let learned = |checkpointing: bool| {
+        let model = RewardModel::new(&base, SHAPE).unwrap();
+        let gradient_checkpointing = Some(checkpointing);
+        let options = TrainingOptions { learning_rate: 0.01, gradient_checkpointing, ..TrainingOptions::default() };
+        let mut losses = Vec::new();
+        train(&model, &base, &pairs(0, 16), &options, |_, _, loss| losses.push(loss)).unwrap();
+        (losses, model.rewards(&base, &pairs(16, 4).concat()).unwrap())
+    };
+    let off = learned(false);
+    assert!(off.0[3] < off.0[0], "{off:?}");
+    assert_eq!(learned(true), off);
+}
+
+#[test]
 fn normalised_rewards_of_the_bases_answers_have_mean_0_and_deviation_1() {
     let folder = tempfile::tempdir().unwrap();
     let path = write_base(folder.path(), 0);
@@ -143,7 +160,7 @@ fn the_commands_train_a_model_and_a_policy_against_it() {
     std::fs::write(at("prompts.txt"), "What is a cat?\nWho are you?\n").unwrap();
     let config = format!(
         "model = {{ base = '{base}' }}\npairs = {{ file = '{pairs}' }}\nlora = {{ r = 4 }}\nout = '{out}'\n\
-         training = {{ learning_rate = 0.01, num_train_epochs = 3 }}\nnormalise = {{ answers = 6, max_new_tokens = 8 }}\n",
+         training = {{ learning_rate = 0.01, num_train_epochs = 3, gradient_checkpointing = true }}\nnormalise = {{ answers = 6, max_new_tokens = 8 }}\n",
         base = base.display(),
         pairs = at("pairs.jsonl").display(),
         out = at("model").display(),
@@ -167,7 +184,7 @@ fn the_commands_train_a_model_and_a_policy_against_it() {
     }
     std::fs::write(at("reward.toml"), config).unwrap();
     let text = trainer("reward", "reward.toml");
-    assert!(text.contains("95 % interval"), "{text}");
+    assert!(text.contains("95 % interval") && text.contains("gradient checkpointing: on, as configured"), "{text}");
     let report = std::fs::read_to_string(at("model/report.json")).unwrap();
     let report: RewardReport = serde_json::from_str(&report).unwrap();
     assert_eq!((report.trained, report.heldout.pairs, report.left_out), (16, 4, 0));
@@ -186,7 +203,8 @@ fn the_commands_train_a_model_and_a_policy_against_it() {
         model = at("model/reward_model.safetensors").display(),
     );
     std::fs::write(at("ppo.toml"), &config).unwrap();
-    trainer("ppo", "ppo.toml");
+    let text = trainer("ppo", "ppo.toml");
+    assert!(text.contains("gradient checkpointing: on for minibatches of more than "), "{text}");
     let steps = metrics::read(&at("run/metrics.jsonl")).unwrap();
     assert_eq!(steps.len(), 2);
     assert!(steps.iter().all(|step| step.scores.is_finite() && step.scores_std > 0.0));

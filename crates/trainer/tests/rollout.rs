@@ -29,7 +29,7 @@ fn write(folder: &Path, more: &str) {
 
 fn rollout(folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tureen-trainer"));
-    command.args(["rollout", "--config"]).arg(folder.join("rollout.toml")).output().unwrap()
+    command.env("NO_COLOR", "1").args(["rollout", "--config"]).arg(folder.join("rollout.toml")).output().unwrap()
 }
 
 #[track_caller]
@@ -43,7 +43,10 @@ fn text(output: &Output, success: bool) -> String {
 fn every_prompt_is_answered_in_all_ways() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "");
-    text(&rollout(folder.path()), true);
+    let said = text(&rollout(folder.path()), true);
+    for line in ["done=16 all=20", "done=20 all=20"] {
+        assert_eq!(said.matches(line).count(), 2, "{said}");
+    }
     for (name, ways) in [("plain", 3), ("kind", 2)] {
         let path = folder.path().join(format!("answers/{name}.jsonl"));
         let answers = read_answers(&path).unwrap();

@@ -19,6 +19,15 @@ impl Reward for Even {
     }
 }
 
+/// Scores nothing.
+struct Unwilling;
+
+impl Reward for Unwilling {
+    fn score_all(&self, _: &Base, _: &[Scoring<'_>]) -> candle_core::Result<Vec<Scored>> {
+        candle_core::bail!("this one does not score")
+    }
+}
+
 fn open(folder: &Path, more: &str, resume: bool) -> Session {
     Session::with_reward(config(folder, more).unwrap(), resume, Box::new(Even)).unwrap()
 }
@@ -73,10 +82,37 @@ fn the_same_seed_begins_alike_and_a_run_that_goes_on_does_not_begin_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut begun = open(folder.path(), WARM, false);
     assert_eq!(begun.steps_done(), 0);
-    assert_eq!(bits(&begun), bits(&open(folder.path(), WARM, false)));
+    // What is kept for the gradients is no other configuration.
+    let warm = &WARM.replace("num_train_epochs", "gradient_checkpointing = true, num_train_epochs");
+    assert_eq!(bits(&begun), bits(&open(folder.path(), warm, false)));
     begun.step().unwrap();
     begun.save().unwrap();
-    assert_eq!(bits(&begun), bits(&open(folder.path(), WARM, true)));
+    assert_eq!(bits(&begun), bits(&open(folder.path(), warm, true)));
+}
+
+#[test]
+fn a_run_that_ends_in_its_first_step_goes_on_behind_the_warm_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = bits(&open(folder.path(), WARM, false));
+    let mut broken = Session::with_reward(config(folder.path(), WARM).unwrap(), true, Box::new(Unwilling)).unwrap();
+    assert_eq!((broken.steps_done(), bits(&broken)), (0, begun.clone()));
+    assert!(broken.step().is_err());
+    drop(broken);
+    // Other settings may begin there too.
+    let mut other = config(folder.path(), WARM).unwrap();
+    other.ppo.learning_rate = 0.001;
+    other.run.start_from = Some(folder.path().join("run/checkpoint-00000.safetensors"));
+    other.run.out = folder.path().join("other");
+    let other = Session::with_reward(other, false, Box::new(Unwilling)).unwrap();
+    assert_eq!((other.steps_done(), bits(&other)), (0, begun));
+
+    let mut resumed = open(folder.path(), WARM, true);
+    let step = resumed.step().unwrap();
+    let whole = tempfile::tempdir().unwrap();
+    let mut whole = open(whole.path(), WARM, false);
+    let expected = whole.step().unwrap();
+    assert_eq!((step.step, step.kl.to_bits()), (1, expected.kl.to_bits()));
+    assert_eq!(bits(&resumed), bits(&whole));
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub struct Summary {
 
 /// Compares the answers of every prompt with one another and writes the pairs to `out`. Each verdict is appended to
 /// `verdicts` as soon as it is there; a run that was broken off takes those up and asks only for the rest. `identity` says
-/// who annotates: verdicts of another identity are refused.
+/// who annotates: verdicts of another identity are refused. `watch` gets the comparisons made and all there are, after each.
 ///
 /// # Errors
 /// Files that cannot be read or written, or what the annotator fails with.
@@ -129,11 +129,13 @@ pub fn annotate(
     identity: &str,
     verdicts: &Path,
     out: &Path,
+    mut watch: impl FnMut(usize, usize),
 ) -> Result<Summary, TrainError> {
     let mut log = Log::open(verdicts, identity)?;
     let mut summary = Summary::default();
     let mut pairs = Vec::new();
-    for comparison in answers.iter().flat_map(Answers::comparisons) {
+    let comparisons: Vec<_> = answers.iter().flat_map(Answers::comparisons).collect();
+    for (index, comparison) in comparisons.iter().enumerate() {
         let key = comparison.key();
         let choice = match log.get(&key) {
             Some(choice) => {
@@ -141,11 +143,12 @@ pub fn annotate(
                 choice
             }
             None => {
-                let choice = annotator.compare(comparison)?;
+                let choice = annotator.compare(*comparison)?;
                 log.append(key, choice)?;
                 choice
             }
         };
+        watch(index + 1, comparisons.len());
         let [first, second] = comparison.answers.map(str::to_owned);
         let (chosen, rejected) = match choice {
             Choice::First => (first, second),

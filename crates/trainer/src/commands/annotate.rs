@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::progress::bar;
 use crate::annotate::judge::Judge;
 use crate::annotate::{Annotator, AnnotatorOptions, annotate as compare_all, read_answers};
 use crate::config::read_checked;
@@ -54,7 +55,12 @@ pub fn annotate(args: AnnotateArgs) -> Result<(), TrainError> {
     }
     let verdicts = out.with_extension("verdicts.jsonl");
     let identity = options.identity()?;
-    let run = |annotator: &mut dyn Annotator| compare_all(&answers, annotator, &identity, &verdicts, &out);
+    let bar = bar(0, "comparisons");
+    let watch = |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let run = |annotator: &mut dyn Annotator| compare_all(&answers, annotator, &identity, &verdicts, &out, watch);
     let (summary, cost) = match options {
         AnnotatorOptions::Judge(options) => {
             let mut judge = Judge::new(options)?;
@@ -74,6 +80,7 @@ pub fn annotate(args: AnnotateArgs) -> Result<(), TrainError> {
         }
         options => (run(options.annotator()?.as_mut())?, None),
     };
+    bar.finish_and_clear();
     println!("{} pairs, {} ties, {} taken up from before", summary.pairs, summary.ties, summary.remembered);
     if let Some(cost) = cost {
         println!("{cost}");

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::device::DeviceArgs;
+use super::progress::bar;
 use crate::error::TrainError;
 use crate::evaluation::{Duel, Estimate, Evaluation, EvaluationConfig, News, Tally, evaluate as study, page};
 use crate::state::write_atomically;
@@ -44,8 +44,7 @@ pub fn evaluate(args: EvaluateArgs) -> Result<(), TrainError> {
 
 /// Evaluates with a bar of the answers, and a line for each study.
 fn watched(config: &EvaluationConfig) -> Result<Evaluation, TrainError> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} answers, {eta} left");
-    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = bar(0, "answers");
     let evaluation = study(config, &mut |news| match news {
         News::Begun { taken_up, all } => {
             bar.set_length(all as u64);

@@ -6,6 +6,7 @@ mod device;
 mod evaluate;
 mod jobs;
 mod ppo;
+mod progress;
 mod publish;
 mod reward;
 mod rollout;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::device::DeviceArgs;
 use super::jobs::side_by_side;
+use super::progress::bar;
 use crate::Session;
 use crate::config::Config;
 use crate::error::TrainError;
@@ -75,9 +75,8 @@ pub fn ppo(args: PpoArgs) -> Result<(), TrainError> {
 
 /// Does the steps that are left, saves as configured, and draws the curves.
 pub(super) fn finish(session: &mut Session) -> Result<(), TrainError> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} steps, {eta} left, {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(session.config().ppo.steps).with_style(style).with_position(session.steps_done());
+    let bar = bar(session.config().ppo.steps, "steps").with_position(session.steps_done());
+    tracing::info!("gradient checkpointing: {}", session.checkpointing());
     while !session.is_finished() {
         let m = session.step()?;
         bar.set_message(format!("score {:.3}, gate {:.2}, KL {:.1}", m.scores, m.gate, m.kl));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tureen_engine::{Checkpoint, Precision};
 
 use super::device::DeviceArgs;
+use super::progress::bar;
 use crate::answering::{AnswerOptions, PreferenceOptions, answer_prompts, longest_prompt};
 use crate::config::{ModelOptions, read_checked};
 use crate::error::TrainError;
@@ -113,7 +114,12 @@ pub fn rollout(args: RolloutArgs) -> Result<(), TrainError> {
     let generator = Generator::start(checkpoint, longest + generation.max_new_tokens, computing)?;
     for preference in preferences {
         let path = out.join(format!("{}.jsonl", preference.id));
-        let written = answer_prompts(&generator, &prompts, &preference, &generation, &path)?;
+        let bar = bar(prompts.len() as u64, "prompts").with_message(preference.id.clone());
+        let written = answer_prompts(&generator, &prompts, &preference, &generation, &path, |done| {
+            bar.set_position(done as u64);
+            tracing::info!(preference = preference.id, done, all = prompts.len(), "prompts answered");
+        })?;
+        bar.finish_and_clear();
         let (answered, remembered) = (written.answered, written.remembered);
         println!("{}: {answered} prompts answered, {remembered} taken up from before", path.display());
     }

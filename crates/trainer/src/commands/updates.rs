@@ -1,6 +1,8 @@
 //! The progress of a training that tells a loss for each update.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+
+use super::progress::bar;
 
 /// A bar, and the losses so far.
 pub(super) struct Updates {
@@ -10,9 +12,7 @@ pub(super) struct Updates {
 
 impl Updates {
     pub(super) fn new() -> Self {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} updates, {eta} left, {msg}");
-        let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, losses: Vec::new() }
+        Self { bar: bar(0, "updates"), losses: Vec::new() }
     }
 
     pub(super) fn tell(&mut self, done: u64, all: u64, loss: f64) {

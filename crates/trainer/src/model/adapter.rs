@@ -8,31 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use tureen_soup::adapter::Adapter;
 
-use super::{Base, Geometry};
+use super::delta::{Delta, LayerDelta};
+use super::{Base, Checkpointing, Geometry};
 use crate::ops::to_vec;
-
-/// Updates `W + scale B A` of q_proj and v_proj of every layer, as one forward uses them.
-#[derive(Clone)]
-pub struct Delta {
-    /// `(A, B)` in the order layer 0 q, layer 0 v, layer 1 q, ...; A is r x in, B is out x r.
-    pairs: Vec<(Tensor, Tensor)>,
-    scale: f64,
-}
-
-impl Delta {
-    pub(crate) fn apply_q(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
-        self.apply(2 * layer, x)
-    }
-
-    pub(crate) fn apply_v(&self, layer: usize, x: &Tensor) -> Result<Tensor> {
-        self.apply(2 * layer + 1, x)
-    }
-
-    fn apply(&self, index: usize, x: &Tensor) -> Result<Tensor> {
-        let (a, b) = &self.pairs[index];
-        (x.matmul(&a.t()?)? * self.scale)?.matmul(&b.t()?)
-    }
-}
 
 /// The modules that are trained, in the order of their variables.
 fn module_names(geometry: &Geometry) -> impl Iterator<Item = String> + use<> {
@@ -101,15 +79,23 @@ impl LoraAdapter {
     }
 
     /// The update for a forward whose gradients are wanted.
-    pub fn tracked(&self) -> Delta {
-        let pairs = self.modules.iter().map(|module| (module.a.as_tensor().clone(), module.b.as_tensor().clone()));
-        Delta { pairs: pairs.collect(), scale: self.scale() }
+    pub fn tracked(&self, checkpointing: Checkpointing) -> Delta {
+        self.delta(|var| var.as_tensor().clone(), checkpointing)
     }
 
     /// The update for a forward without gradients.
     pub fn detached(&self) -> Delta {
-        let pairs = self.modules.iter().map(|module| (module.a.as_detached_tensor(), module.b.as_detached_tensor()));
-        Delta { pairs: pairs.collect(), scale: self.scale() }
+        self.delta(Var::as_detached_tensor, Checkpointing::Off)
+    }
+
+    fn delta(&self, of: impl Fn(&Var) -> Tensor, checkpointing: Checkpointing) -> Delta {
+        // q_proj and v_proj of one layer stand next to each other.
+        let layers = self.modules.as_chunks().0.iter().map(|[q, v]| LayerDelta {
+            q: [&q.a, &q.b].map(&of),
+            v: [&v.a, &v.b].map(&of),
+            scale: self.scale(),
+        });
+        Delta { layers: layers.collect(), checkpointing }
     }
 
     /// Multiplies every B, and with it the whole update, by `factor`.

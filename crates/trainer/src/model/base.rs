@@ -5,9 +5,11 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor, bail};
 use tureen_engine::{Checkpoint, DeviceChoice, ModelConfig};
 
+use super::checkpointing::recomputed;
+use super::layer::Layer;
 use super::{Delta, Packing};
 use crate::error::TrainError;
-use crate::ops::{Attention, Frozen, Rope, frozen_linear, rms_norm, swiglu};
+use crate::ops::{Attention, Frozen, Rope, rms_norm};
 use crate::place::Place;
 
 /// What the forward needs to know of a checkpoint's configuration.
@@ -23,6 +25,8 @@ pub struct Geometry {
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
+    /// Width within an MLP.
+    pub inner: usize,
     /// Longest sequence, in tokens, that the trainer makes tables for.
     pub positions: usize,
     /// Base of the rotary angles.
@@ -51,6 +55,7 @@ impl Geometry {
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
+            inner: config.intermediate_size,
             positions,
             rope_theta: config.rope_theta,
             eps: config.rms_norm_eps,
@@ -59,24 +64,13 @@ impl Geometry {
     }
 }
 
-struct Layer {
-    input_norm: Tensor,
-    q: Frozen,
-    k: Frozen,
-    v: Frozen,
-    o: Frozen,
-    mlp_norm: Tensor,
-    gate_up: Frozen,
-    down: Frozen,
-}
-
 /// The frozen weights, f32, and the place that they are in. No operation of its forward gives them a gradient.
 pub struct Base {
     geometry: Geometry,
     place: Place,
     rope: Arc<Rope>,
     embedding: Tensor,
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
     norm: Tensor,
     head: Frozen,
 }
@@ -87,25 +81,15 @@ impl Base {
     /// # Errors
     /// Whatever `fetch` fails with, or a device without the memory.
     pub fn load(place: &Place, geometry: Geometry, mut fetch: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
-        let pack = |weight: Tensor| Frozen::new(place, &weight);
         let bring = |weight: Tensor| weight.to_device(place.device());
         let mut layers = Vec::with_capacity(geometry.layers);
         for index in 0..geometry.layers {
-            let mut of = |name: &str| fetch(&format!("model.layers.{index}.{name}.weight"));
-            layers.push(Layer {
-                input_norm: bring(of("input_layernorm")?)?,
-                q: pack(of("self_attn.q_proj")?)?,
-                k: pack(of("self_attn.k_proj")?)?,
-                v: pack(of("self_attn.v_proj")?)?,
-                o: pack(of("self_attn.o_proj")?)?,
-                mlp_norm: bring(of("post_attention_layernorm")?)?,
-                gate_up: pack(Tensor::cat(&[of("mlp.gate_proj")?, of("mlp.up_proj")?], 0)?)?,
-                down: pack(of("mlp.down_proj")?)?,
-            });
+            let fetch = |name: &str| fetch(&format!("model.layers.{index}.{name}.weight"));
+            layers.push(Arc::new(Layer::load(place, geometry.eps, fetch)?));
         }
         let embedding = bring(fetch("model.embed_tokens.weight")?)?;
         // Where candle computes, a tied head is the embedding itself, and takes no memory of its own.
-        let head = pack(if geometry.tied { embedding.clone() } else { fetch("lm_head.weight")? })?;
+        let head = Frozen::new(place, &if geometry.tied { embedding.clone() } else { fetch("lm_head.weight")? })?;
         let rope = Arc::new(Rope::new(geometry.head_dim, geometry.positions, geometry.rope_theta));
         let norm = bring(fetch("model.norm.weight")?)?;
         Ok(Self { geometry, place: place.clone(), rope, embedding, layers, norm, head })
@@ -132,30 +116,23 @@ impl Base {
     /// # Errors
     /// Tokens outside the vocabulary, or rows longer than the tables.
     pub fn forward(&self, tokens: &[u32], packing: &Arc<Packing>, delta: Option<&Delta>) -> Result<Tensor> {
-        let (place, eps) = (&self.place, self.geometry.eps);
+        let place = &self.place;
         let vocabulary = self.embedding.dim(0)?;
         // Not every device looks where it reads.
         if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
             bail!("token {token} of a vocabulary of {vocabulary}");
         }
-        let attention = Attention::new(place, packing, &self.rope)?;
+        let attention = Arc::new(Attention::new(place, packing, &self.rope)?);
         let ids = Tensor::from_slice(tokens, tokens.len(), place.device())?;
         let mut x = self.embedding.index_select(&ids, 0)?;
+        let checkpointing = delta.is_some_and(|delta| delta.checkpointing.is_on(tokens.len()));
         for (index, layer) in self.layers.iter().enumerate() {
-            let h = rms_norm(place, &x, &layer.input_norm, eps)?;
-            let (mut q, mut v) = (frozen_linear(&h, &layer.q)?, frozen_linear(&h, &layer.v)?);
-            if let Some(delta) = delta {
-                q = (q + delta.apply_q(index, &h)?)?;
-                v = (v + delta.apply_v(index, &h)?)?;
-            }
-            let k = frozen_linear(&h, &layer.k)?;
-            let attended = attention.apply(&q, &k, &v)?;
-            x = (x + frozen_linear(&attended, &layer.o)?)?;
-            let h = rms_norm(place, &x, &layer.mlp_norm, eps)?;
-            let h = swiglu(place, &frozen_linear(&h, &layer.gate_up)?)?;
-            x = (x + frozen_linear(&h, &layer.down)?)?;
+            x = match delta.map(|delta| &delta.layers[index]) {
+                Some(delta) if checkpointing => recomputed(layer, &x, &attention, delta)?,
+                delta => layer.forward(&x, &attention, delta)?,
+            };
         }
-        rms_norm(place, &x, &self.norm, eps)
+        rms_norm(place, &x, &self.norm, self.geometry.eps)
     }
 }
 

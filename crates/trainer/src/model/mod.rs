@@ -2,9 +2,14 @@
 
 mod adapter;
 mod base;
+mod checkpointing;
+mod delta;
+mod layer;
 mod packing;
 
-pub use adapter::{Delta, LoraAdapter};
+pub use adapter::LoraAdapter;
 pub(crate) use base::TEMPLATE;
 pub use base::{Base, Geometry, load_base, load_base_at};
+pub use checkpointing::Checkpointing;
+pub use delta::Delta;
 pub use packing::Packing;

@@ -8,6 +8,7 @@
 
 mod attention;
 mod frozen;
+mod graft;
 mod kernels;
 mod rope;
 mod tensors;
@@ -17,6 +18,7 @@ use candle_core::{Result, Tensor, bail};
 pub use attention::Attention;
 pub use frozen::Frozen;
 use frozen::Held;
+pub(crate) use graft::graft3;
 pub(crate) use kernels::{compute, dot};
 pub use rope::Rope;
 

@@ -9,7 +9,7 @@ use candle_core::Tensor;
 
 use super::RewardModel;
 use crate::error::TrainError;
-use crate::model::Base;
+use crate::model::{Base, Checkpointing};
 use crate::ops::to_vec;
 use crate::ppo::Adam;
 use crate::sequence::last_hidden;
@@ -26,20 +26,31 @@ pub struct TrainingOptions {
     pub num_train_epochs: usize,
     /// Pairs per update.
     pub batch_size: usize,
+    /// Whether layers are computed again in the backward instead of being kept; none means where they would take over 1.5 GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_checkpointing: Option<bool>,
     /// Seed of the order.
     pub seed: u64,
 }
 
 impl Default for TrainingOptions {
     fn default() -> Self {
-        Self { learning_rate: 2e-4, max_grad_norm: 1.0, num_train_epochs: 1, batch_size: 4, seed: 1 }
+        Self {
+            learning_rate: 2e-4,
+            max_grad_norm: 1.0,
+            num_train_epochs: 1,
+            batch_size: 4,
+            gradient_checkpointing: None,
+            seed: 1,
+        }
     }
 }
 
 impl TrainingOptions {
     /// Names the first value that cannot be used.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let Self { learning_rate, max_grad_norm, num_train_epochs, batch_size, seed: _ } = self;
+        let Self { learning_rate, max_grad_norm, num_train_epochs, batch_size, gradient_checkpointing: _, seed: _ } =
+            self;
         let positive = |value: &f64| value.is_finite() && *value > 0.0;
         if *num_train_epochs == 0 || *batch_size == 0 {
             return Err("training.num_train_epochs and training.batch_size must be at least 1".into());
@@ -65,6 +76,8 @@ pub fn train(
 ) -> Result<(), TrainError> {
     let variables = model.variables().into_iter().map(|(_, var)| var).collect();
     let mut adam = Adam::new(variables, options.learning_rate, options.max_grad_norm);
+    let checkpointing = Checkpointing::chosen(options.gradient_checkpointing, base.geometry());
+    tracing::info!("gradient checkpointing: {checkpointing}");
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let mut order: Vec<usize> = (0..pairs.len()).collect();
     let all = (pairs.len().div_ceil(options.batch_size) * options.num_train_epochs) as u64;
@@ -74,7 +87,7 @@ pub fn train(
         for chunk in order.chunks(options.batch_size) {
             adam.set_learning_rate(options.learning_rate * (1.0 - done as f64 / all as f64));
             let rows: Vec<Vec<u32>> = chunk.iter().flat_map(|&pair| pairs[pair].clone()).collect();
-            let hidden = last_hidden(base, Some(&model.adapter.tracked()), &rows)?;
+            let hidden = last_hidden(base, Some(&model.adapter.tracked(checkpointing)), &rows)?;
             let rewards = model.head.forward(&hidden)?;
             let (loss, grads) = bradley_terry(&to_vec(&rewards)?);
             done += 1;

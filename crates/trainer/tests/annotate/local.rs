@@ -103,7 +103,8 @@ fn a_broken_off_run_takes_up_its_verdicts() {
     let (summary, _) = run(folder.path(), &answers, &mut Tired(0)).unwrap();
     assert_eq!(summary.remembered, 5);
 
-    let error = tureen_trainer::annotate::annotate(&answers, &mut Tired(9), "another", &verdicts, &out).unwrap_err();
+    let error =
+        tureen_trainer::annotate::annotate(&answers, &mut Tired(9), "another", &verdicts, &out, |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("another annotator"), "{error}");
 }
 

@@ -29,6 +29,10 @@ fn paths(folder: &Path) -> (PathBuf, PathBuf) {
 /// Annotates in `folder` and returns what was written.
 fn run(folder: &Path, answers: &[Answers], annotator: &mut dyn Annotator) -> Result<(Summary, Vec<Pair>), String> {
     let (verdicts, out) = paths(folder);
-    let summary = annotate(answers, annotator, "tester", &verdicts, &out).map_err(|error| error.to_string())?;
+    let mut told = Vec::new();
+    let watch = |done, all| told.push((done, all));
+    let summary = annotate(answers, annotator, "tester", &verdicts, &out, watch).map_err(|error| error.to_string())?;
+    assert_eq!(told, (1..=told.len()).map(|done| (done, told.len())).collect::<Vec<_>>());
+    assert_eq!(told.len(), summary.pairs + summary.ties);
     Ok((summary, pairs::read(&out).unwrap()))
 }

@@ -20,6 +20,7 @@ pub(crate) fn geometry() -> Geometry {
         heads: 4,
         kv_heads: 2,
         head_dim: 4,
+        inner: 24,
         positions: 32,
         rope_theta: 100.0,
         eps: 1e-5,

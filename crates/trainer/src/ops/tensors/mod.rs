@@ -5,7 +5,6 @@
 
 mod attention;
 mod blocks;
-mod graft;
 mod heads;
 mod linear;
 mod logprob;
@@ -13,8 +12,9 @@ mod norm;
 mod swiglu;
 
 pub(super) use attention::{Prepared, attention};
-use graft::{graft, graft3};
 pub(super) use linear::linear;
 pub(super) use logprob::token_log_prob;
 pub(super) use norm::rms_norm;
 pub(super) use swiglu::swiglu;
+
+use super::graft::{graft, graft3};

@@ -15,7 +15,7 @@ where
 }
 
 /// [`graft`] for a result of three arguments.
-pub(super) fn graft3<F>([a, b, c]: [&Tensor; 3], result: Tensor, backward: F) -> Result<Tensor>
+pub(crate) fn graft3<F>([a, b, c]: [&Tensor; 3], result: Tensor, backward: F) -> Result<Tensor>
 where
     F: Fn(&Tensor) -> Result<[Tensor; 3]> + Send + Sync + 'static,
 {
