@@ -50,6 +50,29 @@ impl Reply {
     }
 }
 
+/// The answers of one speaker to one prompt, draw by draw.
+pub(super) type Replies = Vec<Reply>;
+
+/// Which of a speaker's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The prompt's number, from 0.
+    pub(super) prompt: usize,
+    /// The number among the answers to that prompt, from 0.
+    pub(super) draw: usize,
+}
+
+impl Place {
+    /// The seed of its draws, the same for all speakers; the first answer's is that of an evaluation that asks for one.
+    fn seed(self, seed: u64) -> u64 {
+        let Self { prompt, draw } = self;
+        match draw {
+            0 => answer_seed(&[seed, prompt as u64]),
+            _ => answer_seed(&[seed, prompt as u64, draw as u64]),
+        }
+    }
+}
+
 /// What answers are made with.
 pub(super) struct Kitchen<'a> {
     pub(super) generator: &'a Generator,
@@ -59,29 +82,31 @@ pub(super) struct Kitchen<'a> {
 }
 
 /// The answers of every speaker to all prompts.
-pub(super) struct Answers(BTreeMap<Identity, Vec<Reply>>);
+pub(super) struct Answers(BTreeMap<Identity, Vec<Replies>>);
 
 impl Answers {
-    /// Those of `speaker`, one for each prompt; none for one who was not asked.
-    pub(super) fn of(&self, speaker: &Speaker) -> &[Reply] {
+    /// Those of `speaker` to each prompt; none for one who was not asked.
+    pub(super) fn of(&self, speaker: &Speaker) -> &[Replies] {
         self.0.get(&speaker.identity()).map_or(&[], Vec::as_slice)
     }
 }
 
-/// An answer that is to be made: whose, and to which prompt.
-type Asked<'a> = (&'a Speaker, usize);
+/// An answer that is to be made: whose, and which.
+type Asked<'a> = (&'a Speaker, Place);
 
 impl Kitchen<'_> {
-    /// The answers of all speakers of `studies` to all prompts. The draws of a prompt are the same for all speakers.
+    /// The answers of all speakers of `studies` to all prompts.
     pub(super) fn answer(
         mut self,
         studies: &[(&'static str, Vec<&Speaker>)],
         tell: &mut dyn FnMut(News),
     ) -> Result<Answers, TrainError> {
-        let each = self.prompts.len();
+        let draws = self.generation.answers_per_prompt;
+        let places = (0..self.prompts.len()).flat_map(|prompt| (0..draws).map(move |draw| Place { prompt, draw }));
+        let places: Vec<Place> = places.collect();
         let mut due: BTreeSet<Identity> =
             studies.iter().flat_map(|(_, speakers)| speakers).map(|speaker| speaker.identity()).collect();
-        let all = due.len() * each;
+        let all = due.len() * places.len();
         tell(News::Begun { taken_up: due.iter().map(|speaker| self.kept.count(speaker)).sum(), all });
         for (study, speakers) in studies {
             let (mut wanted, mut tally) = (Vec::new(), Tally::default());
@@ -89,15 +114,17 @@ impl Kitchen<'_> {
                 let identity = speaker.identity();
                 if due.remove(&identity) {
                     tally.taken_up += self.kept.count(&identity);
-                    wanted.extend((0..each).filter(|row| !self.kept.has(&identity, *row)).map(|row| (speaker, row)));
+                    let missing = places.iter().filter(|place| !self.kept.has(&identity, **place));
+                    wanted.extend(missing.map(|place| (speaker, *place)));
                 } else {
-                    tally.shared += each;
+                    tally.shared += places.len();
                 }
             }
             tally.made = wanted.len();
             for asked in wanted.chunks(GROUP) {
                 let replies = asked.iter().zip(self.ask(asked)?);
-                self.kept.append(replies.map(|(&(speaker, row), reply)| (speaker.identity(), row, reply)).collect())?;
+                let answers = replies.map(|(&(speaker, place), reply)| (speaker.identity(), place, reply));
+                self.kept.append(answers.collect())?;
                 tell(News::Made(asked.len()));
             }
             tell(News::Answered { study, tally });
@@ -106,17 +133,18 @@ impl Kitchen<'_> {
     }
 
     fn ask(&self, asked: &[Asked<'_>]) -> Result<Vec<Reply>, TrainError> {
-        let &EvaluationGeneration { max_new_tokens, seed, resamples: _ } = self.generation;
+        let &EvaluationGeneration { max_new_tokens, answers_per_prompt: _, seed, resamples: _ } = self.generation;
         let mut orders = Vec::with_capacity(asked.len());
-        for &(Speaker { soup, instructions }, row) in asked {
+        for &(Speaker { soup, instructions }, place) in asked {
             let instructions: Vec<&str> = instructions.iter().map(String::as_str).collect();
-            let turns = instructed(&self.prompts[row].turns, &instructions);
+            let turns = instructed(&self.prompts[place.prompt].turns, &instructions);
             let prompt = chat_tokens(self.generator.checkpoint(), &turns)?;
-            let sampling = Sampling::plain(max_new_tokens, answer_seed(&[seed, row as u64]));
+            let sampling = Sampling::plain(max_new_tokens, place.seed(seed));
             orders.push(Order { prompt, soup: soup.clone(), sampling });
         }
         let responses = self.generator.answer(&orders)?;
-        asked.iter().zip(responses).map(|(&(_, row), response)| self.reply(&self.prompts[row], &response)).collect()
+        let reply = |(&(_, place), response): (&Asked<'_>, _)| self.reply(&self.prompts[place.prompt], &response);
+        asked.iter().zip(responses).map(reply).collect()
     }
 
     fn reply(&self, prompt: &Prompt, response: &Response) -> Result<Reply, TrainError> {

@@ -14,6 +14,9 @@ use crate::reward::{Measure, MeasureOptions};
 /// Most combinations: one pole of each dimension makes 8 of the method's eight preferences.
 const MOST: usize = 64;
 
+/// Most answers to each prompt.
+const MOST_ANSWERS: usize = 64;
+
 /// An evaluation.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +77,8 @@ impl Default for EvaluationPrompts {
 pub struct EvaluationGeneration {
     /// Longest answer, in tokens.
     pub max_new_tokens: usize,
+    /// Answers to each prompt, each with draws of its own: the more, the less of chance is in what a prompt shows.
+    pub answers_per_prompt: usize,
     /// Seed of the draws, and of the bootstrap.
     pub seed: u64,
     /// Resamples of the bootstrap.
@@ -82,7 +87,7 @@ pub struct EvaluationGeneration {
 
 impl Default for EvaluationGeneration {
     fn default() -> Self {
-        Self { max_new_tokens: 64, seed: 7, resamples: 2000 }
+        Self { max_new_tokens: 64, answers_per_prompt: 1, seed: 7, resamples: 2000 }
     }
 }
 
@@ -148,9 +153,12 @@ impl EvaluationConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        let EvaluationGeneration { max_new_tokens, seed: _, resamples } = self.generation;
+        let EvaluationGeneration { max_new_tokens, answers_per_prompt, seed: _, resamples } = self.generation;
         if max_new_tokens == 0 || !(100..=1_000_000).contains(&resamples) {
             return Err("generation: max_new_tokens must be at least 1, resamples from 100 to 1000000".into());
+        }
+        if !(1..=MOST_ANSWERS).contains(&answers_per_prompt) {
+            return Err(format!("generation: answers_per_prompt must be from 1 to {MOST_ANSWERS}"));
         }
         if let Some(hours) = self.cost.hours_per_policy.filter(|hours| !hours.is_finite() || *hours <= 0.0) {
             return Err(format!("cost.hours_per_policy is {hours} and must be above 0"));

@@ -17,11 +17,15 @@ white-space:pre-wrap}";
 /// # Errors
 /// A chart that cannot be drawn.
 pub fn page(evaluation: &Evaluation) -> Result<String, TrainError> {
-    let Evaluation { base, revision, prompt_set, prompts, max_new_tokens, .. } = evaluation;
+    let Evaluation { base, revision, prompt_set, prompts, answers_per_prompt, max_new_tokens, .. } = evaluation;
     let (base, prompt_set) = (escape(base), escape(prompt_set));
+    let answers = match answers_per_prompt {
+        1 => "one answer each".into(),
+        several => format!("{several} answers each"),
+    };
     let mut text = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Evaluation of {base}</title><style>{STYLE}</style>\
-         <h1>Soups on held-out prompts</h1><p>{base}, pool {revision}; {prompts} prompts ({prompt_set}), one answer each of at \
+         <h1>Soups on held-out prompts</h1><p>{base}, pool {revision}; {prompts} prompts ({prompt_set}), {answers} of at \
          most {max_new_tokens} tokens at temperature 1, with the same draws for every method. Intervals are 95 %, by \
          bootstrap over the prompts.</p>"
     );

@@ -23,7 +23,7 @@ pub use curves::{Curve, CurvePoint};
 pub use html::page;
 pub use news::{News, Tally};
 pub use pairwise::Duel;
-pub use statistics::{Estimate, bootstrap, spearman};
+pub use statistics::{Estimate, bootstrap, clustered_bootstrap, spearman};
 pub use study::evaluate;
 
 /// Everything that was measured.
@@ -37,6 +37,9 @@ pub struct Evaluation {
     pub prompt_set: String,
     /// How many there are.
     pub prompts: usize,
+    /// Answers to each of them; left out for one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub answers_per_prompt: usize,
     /// Longest answer, in tokens.
     pub max_new_tokens: usize,
     /// One pole of each dimension, in all ways.
@@ -57,6 +60,14 @@ pub struct Evaluation {
     pub cost: Vec<CostRow>,
     /// Answers of every method to the first prompts, under the first combination.
     pub samples: Vec<Sample>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 /// A method's answers under one combination.
@@ -83,7 +94,7 @@ pub struct PolicyScore {
     pub measure: String,
     /// Whether more is better.
     pub higher: bool,
-    /// Mean over the prompts.
+    /// Mean over the prompts, of each prompt's answers.
     pub score: Estimate,
 }
 

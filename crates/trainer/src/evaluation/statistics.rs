@@ -30,6 +30,13 @@ pub fn bootstrap(values: &[f64], resamples: usize, seed: u64) -> Estimate {
     Estimate { mean: values.iter().sum::<f64>() / count as f64, low: at(0.025), high: at(0.975) }
 }
 
+/// The same for values that come in clusters, such as several answers to one prompt: the mean of the clusters' means, and
+/// clusters are what is resampled, since values of one resemble each other (Davison and Hinkley 1997, section 3.8).
+pub fn clustered_bootstrap(clusters: &[Vec<f64>], resamples: usize, seed: u64) -> Estimate {
+    let means = clusters.iter().map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64);
+    bootstrap(&means.collect::<Vec<_>>(), resamples, seed)
+}
+
 /// Spearman's rank correlation of `x` and `y`: Pearson's of their ranks, equal values sharing the mean of theirs. 0 where
 /// one of them never changes.
 pub fn spearman(x: &[f64], y: &[f64]) -> f64 {

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tureen_engine::{Checkpoint, Precision};
 
-use super::answers::{Answers, Kitchen, Reply, Speaker};
-use super::config::{EvaluationConfig, combinations};
+use super::answers::{Answers, Kitchen, Replies, Reply, Speaker};
+use super::config::{EvaluationConfig, EvaluationGeneration, combinations};
 use super::cost::costs;
 use super::curves::{Curve, CurvePoint, WEIGHTS};
 use super::kept::{self, Kept};
 use super::news::News;
-use super::pairwise::{Duel, counted, mean_points, points};
+use super::pairwise::{Duel, counted, joined, points};
 use super::plan::{ALONE, Method, Mixture, PAIRWISE, Plan, open};
 use super::poles::{Pole, poles};
-use super::statistics::{Estimate, bootstrap};
+use super::statistics::{Estimate, clustered_bootstrap};
 use super::{Evaluation, MethodScores, PolicyScore, Sample, trained};
 use crate::annotate::{Annotator, AnnotatorOptions, Remembering};
 use crate::error::TrainError;
@@ -47,7 +47,8 @@ pub fn evaluate(config: &EvaluationConfig, tell: &mut dyn FnMut(News)) -> Result
     // On the CPU in what servers compute in by default.
     let computing = Computing { device: config.model.device, precision: Precision::Int8 };
     let identity = kept::identity(&checkpoint, &pool, &prompts, &config.generation, computing.effective());
-    let kept = Kept::take_up(&config.out.join("answers.jsonl"), identity, &prompts)?;
+    let draws = config.generation.answers_per_prompt;
+    let kept = Kept::take_up(&config.out.join("answers.jsonl"), identity, &prompts, draws)?;
     let mut added = 0;
     for pole in &poles {
         let tokens = checkpoint.tokenizer().encode(&pole.instruction, false);
@@ -76,6 +77,7 @@ pub fn evaluate(config: &EvaluationConfig, tell: &mut dyn FnMut(News)) -> Result
         revision: pool.revision().to_string(),
         prompt_set: config.prompts.name.clone(),
         prompts: prompts.len(),
+        answers_per_prompt: config.generation.answers_per_prompt,
         max_new_tokens: config.generation.max_new_tokens,
         combinations: combinations.iter().map(|combination| study.names(combination)).collect(),
         scores: study.scores(&plan.methods, &combinations),
@@ -102,14 +104,12 @@ impl Study<'_> {
         combination.iter().map(|&pole| self.poles[pole].id.clone()).collect()
     }
 
-    fn estimate(&self, values: &[f64]) -> Estimate {
-        bootstrap(values, self.config.generation.resamples, self.config.generation.seed)
-    }
-
-    fn score(&self, pole: usize, replies: &[Reply]) -> PolicyScore {
+    fn score(&self, pole: usize, replies: &[Replies]) -> PolicyScore {
         let Pole { id, score: MeasureOptions { measure, higher }, .. } = &self.poles[pole];
-        let values: Vec<f64> = replies.iter().map(|reply| measure.of(&reply.text)).collect();
-        let (policy, measure, score) = (id.clone(), measure.name().to_owned(), self.estimate(&values));
+        let EvaluationGeneration { resamples, seed, .. } = self.config.generation;
+        let values = |replies: &Replies| replies.iter().map(|reply| measure.of(&reply.text)).collect();
+        let score = clustered_bootstrap(&replies.iter().map(values).collect::<Vec<_>>(), resamples, seed);
+        let (policy, measure) = (id.clone(), measure.name().to_owned());
         PolicyScore { policy, measure, higher: *higher, score }
     }
 
@@ -140,7 +140,7 @@ impl Study<'_> {
         Ok(Box::new(Remembering::new(annotator, &pole.judge.identity()?, &verdicts)?))
     }
 
-    fn duel(&self, names: [&str; 2], combination: Vec<String>, pole: Option<&Pole>, all: &[f64]) -> Duel {
+    fn duel(&self, names: [&str; 2], combination: Vec<String>, pole: Option<&Pole>, all: &[Vec<f64>]) -> Duel {
         let [first, second] = names.map(str::to_owned);
         let duel = Duel {
             first,
@@ -186,12 +186,7 @@ impl Study<'_> {
                         all.push(points);
                     }
                 }
-                let mut duel = self.duel(names, Vec::new(), None, &mean_points(&all));
-                // Of single verdicts: means of points are neither wins nor losses.
-                let verdicts: Vec<f64> = all.concat();
-                let count = |value: f64| verdicts.iter().filter(|point| **point == value).count();
-                (duel.wins, duel.ties, duel.losses) = (count(1.0), count(0.5), count(0.0));
-                over_all.push(duel);
+                over_all.push(self.duel(names, Vec::new(), None, &joined(&all)));
             }
         }
         over_all.append(&mut single);
@@ -215,7 +210,7 @@ impl Study<'_> {
     fn samples(&self, methods: &[Method]) -> Vec<Sample> {
         let shown = self.prompts.iter().enumerate().take(SHOWN);
         let of = |row: usize, method: &Method| {
-            let reply = self.answers.of(method.speakers.first()?).get(row)?;
+            let reply = self.answers.of(method.speakers.first()?).get(row)?.first()?;
             Some((method.name.clone(), reply.text.trim().to_owned()))
         };
         let sample = |(row, prompt): (usize, &Prompt)| Sample {
@@ -226,6 +221,7 @@ impl Study<'_> {
     }
 }
 
-fn mean(replies: &[Reply], of: fn(&Reply) -> f64) -> f64 {
-    replies.iter().map(of).sum::<f64>() / replies.len().max(1) as f64
+fn mean(replies: &[Replies], of: fn(&Reply) -> f64) -> f64 {
+    let values: Vec<f64> = replies.iter().flatten().map(of).collect();
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }

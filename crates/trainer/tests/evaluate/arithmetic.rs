@@ -1,7 +1,7 @@
 //! Statistics, costs and measures.
 
 use tureen_trainer::annotate::{Annotator, Choice, Comparison, Measures};
-use tureen_trainer::evaluation::{bootstrap, costs, spearman};
+use tureen_trainer::evaluation::{bootstrap, clustered_bootstrap, costs, spearman};
 use tureen_trainer::reward::Measure;
 
 #[track_caller]
@@ -34,6 +34,24 @@ fn intervals_hold_the_mean_and_narrow_with_more_values() {
     }
     let constant = bootstrap(&[0.25; 10], 500, 1);
     assert_eq!((constant.low, constant.high), (0.25, 0.25));
+}
+
+#[test]
+fn answers_to_one_prompt_are_resampled_together() {
+    // Of two prompts one or the other is drawn twice in a quarter of the resamples each: the ends are both prompts' means.
+    let estimate = clustered_bootstrap(&[vec![1.0, 1.0, 0.5, 0.5], vec![0.0, 0.5, 0.0, 0.0]], 1000, 5);
+    assert_eq!((estimate.low, estimate.high), (0.125, 0.75));
+    near(estimate.mean, (0.75 + 0.125) / 2.0);
+    // Four equal answers to each prompt are no more evidence than one: the mean of 64 prompts has deviation .5 / 8.
+    let clusters: Vec<Vec<f64>> = (0..64).map(|i| vec![f64::from(i % 2); 4]).collect();
+    let single: Vec<f64> = clusters.iter().map(|values| values[0]).collect();
+    assert_eq!(clustered_bootstrap(&clusters, 4000, 3), bootstrap(&single, 4000, 3));
+    let half = 1.96 * 0.5 / 8.0;
+    let estimate = clustered_bootstrap(&clusters, 4000, 3);
+    assert!((estimate.high - estimate.low - 2.0 * half).abs() < 0.3 * half, "{estimate:?}, {half}");
+    // Where prompts do not differ, nor do the resamples, however much the answers do.
+    let alike = clustered_bootstrap(&vec![vec![0.0, 1.0, 1.0, 0.0]; 10], 500, 1);
+    assert_eq!((alike.mean, alike.low, alike.high), (0.5, 0.5, 0.5));
 }
 
 #[test]

@@ -127,7 +127,8 @@ fn a_pool_of_one_pole_a_dimension_has_one_combination() {
     assert_eq!(serde_json::to_string(&first).unwrap(), serde_json::to_string(&second).unwrap());
 }
 
-fn judged(stub: &Stub) -> String {
+/// Tables of a judge behind `stub` for two policies.
+pub(super) fn judged(stub: &Stub) -> String {
     let judge = |id: &str| {
         format!(
             "[judges.{id}.judge]\nendpoint = '{}'\nmodel = 'j'\ncriterion = 'is {id}'\nrequests_per_minute = 1000000\n",

@@ -5,6 +5,7 @@
 mod arithmetic;
 mod command;
 mod resume;
+mod several;
 #[path = "../annotate/stub.rs"]
 #[allow(dead_code)]
 mod stub;
