@@ -1,5 +1,7 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::{bits, every_isa, random, rounded, rows};
-use crate::{Converted, GROUP, Panels, Precision, Product, Rows, Term};
+use crate::{Converted, GROUP, Isa, Panels, Precision, Product, Rows, Term};
 
 /// A sum and what rounding may add to it.
 #[derive(Clone, Copy, Default)]
@@ -95,6 +97,23 @@ fn terms_add_up_and_add_adds() {
 fn many_rows_make_several_units() {
     if !cfg!(miri) {
         check(261, 19, &[40], true);
+    }
+}
+
+/// Each instruction set keeps activations in its own way, and reads as far as that goes.
+#[test]
+fn activations_of_another_instruction_set_are_refused() {
+    let w = Panels::pack(Precision::Int8, 16, 64, &random(16 * 64, 1));
+    let others = every_isa().into_iter().filter(|compute| compute.isa() != Isa::PORTABLE);
+    for compute in others {
+        let mut x = rows(Isa::PORTABLE, Precision::Int8, 64, &random(64, 2));
+        let mut y = vec![0.0; 16];
+        let multiply = catch_unwind(AssertUnwindSafe(|| {
+            let terms = [Term { x: x.view(), w: &w, first: 0 }];
+            compute.multiply(&mut [Product { terms: &terms, y: &mut y, add: false }]);
+        }));
+        let write = catch_unwind(AssertUnwindSafe(|| compute.convert(&[0.0; 64], &mut x)));
+        assert!(multiply.is_err() && write.is_err(), "{}", compute.isa().name());
     }
 }
 
