@@ -38,20 +38,19 @@ fn halves(line: &Line) -> [*const __m256i; 2] {
 /// The upper half of a word.
 const HIGH: i32 = 0xffff_0000_u32 as i32;
 
-/// The bits of each lane, rounded to bf16 in their upper halves.
-///
-/// # Safety
-/// The CPU has AVX2.
-#[inline(always)]
-unsafe fn rounded_to_bf16(x: __m256) -> __m256i {
-    intrinsic!({
-        let bits = _mm256_castps_si256(x);
-        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
-        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-        let quiet = _mm256_or_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x40_0000)));
-        let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
-        _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, nan))
-    })
+impl Avx2 {
+    /// The bits of each lane, rounded to bf16 in their upper halves.
+    #[inline(always)]
+    fn rounded_to_bf16(self, x: __m256) -> __m256i {
+        intrinsic!({
+            let bits = _mm256_castps_si256(x);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+            let quiet = _mm256_or_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x40_0000)));
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x);
+            _mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, nan))
+        })
+    }
 }
 
 impl Simd for Avx2 {
@@ -198,8 +197,8 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn to_bf16(self, x: F) -> [u16; LANES] {
         intrinsic!({
-            let low = _mm256_srli_epi32::<16>(rounded_to_bf16(x[0]));
-            let high = _mm256_srli_epi32::<16>(rounded_to_bf16(x[1]));
+            let low = _mm256_srli_epi32::<16>(self.rounded_to_bf16(x[0]));
+            let high = _mm256_srli_epi32::<16>(self.rounded_to_bf16(x[1]));
             // Packing works within halves of 128 bits; the permutation puts the lanes in order.
             let packed = _mm256_packus_epi32(low, high);
             std::mem::transmute::<__m256i, [u16; LANES]>(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed))
@@ -211,8 +210,8 @@ impl Simd for Avx2 {
         intrinsic!({
             let high = _mm256_set1_epi32(HIGH);
             // Not by `map`: what it calls is not compiled for this instruction set.
-            let first = _mm256_and_si256(rounded_to_bf16(x[0]), high);
-            let second = _mm256_and_si256(rounded_to_bf16(x[1]), high);
+            let first = _mm256_and_si256(self.rounded_to_bf16(x[0]), high);
+            let second = _mm256_and_si256(self.rounded_to_bf16(x[1]), high);
             std::mem::transmute::<I, [Self::Pair; LANES / 2]>([first, second])
         })
     }

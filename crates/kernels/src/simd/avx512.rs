@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd, packed};
+use super::{LANES, Simd, four_in_a_word, two_in_a_word};
 use crate::line::Line;
 
 /// AVX-512 F, BW, DQ, VL and VNNI; with `BF16`, AVX-512 BF16 too.
@@ -136,9 +136,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     #[inline(always)]
     fn quads(self, x: __m512i) -> [Self::Quad; LANES / 4] {
-        let bytes = self.bytes(x);
-        let (quads, _) = bytes.as_chunks::<4>();
-        std::array::from_fn(|i| [u32::from_le_bytes(quads[i])])
+        four_in_a_word(self.bytes(x))
     }
 
     #[inline(always)]
@@ -156,7 +154,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
     #[inline(always)]
     fn pairs(self, x: __m512) -> [Self::Pair; LANES / 2] {
-        packed(self.to_bf16(x))
+        two_in_a_word(self.to_bf16(x))
     }
 
     #[inline(always)]

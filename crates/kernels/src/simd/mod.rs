@@ -143,9 +143,16 @@ pub(crate) fn line_words<S: Simd>(precision: Precision) -> usize {
     bytes / size_of::<u32>()
 }
 
-/// Two bf16 in a word, the first in its low half.
+/// Bytes in words, the first of four in the lowest.
 #[inline(always)]
-fn packed(bits: [u16; LANES]) -> [[u32; 1]; LANES / 2] {
+fn four_in_a_word(bytes: [u8; LANES]) -> [[u32; 1]; LANES / 4] {
+    let (quads, _) = bytes.as_chunks::<4>();
+    std::array::from_fn(|i| [u32::from_le_bytes(quads[i])])
+}
+
+/// bf16 in words, the first of two in the low half.
+#[inline(always)]
+fn two_in_a_word(bits: [u16; LANES]) -> [[u32; 1]; LANES / 2] {
     let (pairs, _) = bits.as_chunks::<2>();
     std::array::from_fn(|i| [u32::from(pairs[i][0]) | u32::from(pairs[i][1]) << 16])
 }

@@ -1,7 +1,7 @@
 //! Plain Rust: runs everywhere, under Miri too, and is what the other instruction sets are tested against.
 #![allow(clippy::needless_range_loop)]
 
-use super::{LANES, Simd, packed};
+use super::{LANES, Simd, four_in_a_word, two_in_a_word};
 use crate::line::Line;
 
 /// Runs everywhere.
@@ -123,9 +123,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn quads(self, x: Self::I32) -> [Self::Quad; LANES / 4] {
-        let bytes = self.bytes(x);
-        let (quads, _) = bytes.as_chunks::<4>();
-        std::array::from_fn(|i| [u32::from_le_bytes(quads[i])])
+        four_in_a_word(self.bytes(x))
     }
 
     #[inline(always)]
@@ -141,7 +139,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn pairs(self, x: Self::F32) -> [Self::Pair; LANES / 2] {
-        packed(self.to_bf16(x))
+        two_in_a_word(self.to_bf16(x))
     }
 
     #[inline(always)]
