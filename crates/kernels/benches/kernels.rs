@@ -9,12 +9,15 @@
 //! keys and values are read in turn from more copies than the caches hold.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::ops::Range;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use tureen_kernels::{
-    CacheBuffers, Compute, Isa, Likelihood, Page, PageRef, PageShape, Panels, Precision, Product, Rotation, Rows, Team,
-    Term,
+    CacheBuffers, Change, Compute, Isa, Likelihood, Page, PageRef, PageShape, Panels, Precision, Product, Rotation,
+    Rows, Team, Term,
 };
 
 const HIDDEN: usize = 576;
@@ -49,6 +52,7 @@ fn main() {
         bench.feed(precision, 16, 0);
         bench.feed(precision, 16, RANKS);
         bench.norm(precision, 16);
+        bench.fold(precision);
     }
     for (streams, rows, position) in [(1, 1, 1000), (16, 1, 192), (16, 1, 1000), (1, 256, 0)] {
         bench.attention(streams, rows, position);
@@ -127,6 +131,26 @@ impl Bench<'_, '_> {
             turn = (turn + 1) % weights.len();
             let terms = [Term { x: x.view(), w: &weights[turn], first: 0 }];
             compute.multiply(&mut [Product { terms: &terms, y: &mut y, add: false }]);
+        });
+    }
+
+    /// A matrix for each core, side by side.
+    fn fold(&mut self, precision: Precision) {
+        let (out, input, threads) = (FEED, HIDDEN, self.compute.team().threads());
+        let (weight, a, b) = (values(out * input), values(RANKS * input), values(out * RANKS));
+        let bytes = threads * (4 * out * input + Panels::bytes_of(precision, out, input));
+        let cost = Cost { precision, multiply_adds: threads * out * input * RANKS, bytes };
+        let isa = self.compute.isa();
+        let fold = || {
+            let rows = |rows: Range<usize>| Ok::<_, Infallible>(weight[rows.start * input..rows.end * input].to_vec());
+            Panels::fold(isa, precision, [out, input], rows, Change { a: &a, b: &b }).unwrap()
+        };
+        self.measure(&format!("{precision} fold {out} x {input}, {RANKS} ranks, {threads} matrices"), cost, || {
+            std::thread::scope(|scope| {
+                let others: Vec<_> = (1..threads).map(|_| scope.spawn(fold)).collect();
+                black_box(fold());
+                others.into_iter().for_each(|other| _ = black_box(other.join().unwrap()));
+            });
         });
     }
 

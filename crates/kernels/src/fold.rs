@@ -1,21 +1,17 @@
 //! Folding low-rank changes into weights: what a soup is materialised by.
+#![allow(unsafe_code)]
 
 use std::ops::Range;
 
-use crate::Isa;
 use crate::line::Line;
 use crate::pack::Pack;
 use crate::panels::Panels;
 use crate::precision::Precision;
 use crate::rows::load_part;
 use crate::simd::{LANES, Op, Simd};
-
-/// Rows that are summed together.
-const ROWS: usize = 4;
-/// Vectors of columns of a block.
-const VECTORS: usize = 4;
-/// Columns of a block.
-const BLOCK: usize = VECTORS * LANES;
+use crate::strip::{Strip, Term};
+use crate::target::Matrix;
+use crate::{Isa, Rows};
 
 /// `W + B A`, the low-rank change of a soup: `A` stacks the policies' factors, `B` holds weights and scales.
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +25,10 @@ pub struct Change<'a> {
 impl Panels {
     /// Packs `W + B A`. One thread: matrices are folded side by side.
     ///
-    /// `rows` gives some rows of `W` (out, in), row-major, in order; asked for sixteen at a time, so that they stay in the
-    /// processor's cache until they are packed. Each value is one f32 chain from the base's over the ranks in their order,
-    /// rounded to the precision once. `None` when a value is not finite.
+    /// The change is a product like any other, of the rows of `B` and of `Aᵀ`, packed in the precision of the result: the
+    /// factors are rounded as they are on the gate path. `rows` gives some rows of `W` (out, in), row-major, in order; asked
+    /// for sixteen at a time, so that they stay in the processor's cache until they are packed. Each value is one f32 chain
+    /// from the base's over the ranks in their order, rounded to the precision once. `None` when a value is not finite.
     ///
     /// # Errors
     /// As `rows`.
@@ -49,123 +46,101 @@ impl Panels {
         assert!(rank > 0, "no ranks");
         assert!(change.a.len() == rank * input && change.b.len() == out * rank);
         let mut packed = Self::zero(precision, out, input);
-        let blocks = blocks(change.a, input);
+        let factors = Factors::new(isa, precision, rank, change);
         let mut finite = true;
-        let firsts = (0..out).step_by(LANES);
-        for ((lines, first), b) in packed.panels_mut().zip(firsts).zip(change.b.chunks(LANES * rank)) {
+        for (lines, first) in packed.panels_mut().zip((0..out).step_by(LANES)) {
             let range = first..out.min(first + LANES);
             let len = range.len() * input;
-            let mut rows = rows(range)?;
+            let mut rows = rows(range.clone())?;
             assert_eq!(rows.len(), len);
-            let change = Change { a: change.a, b };
-            finite &= isa.run(Fold { precision, rows: &mut rows, input, change, blocks: &blocks, lines });
+            factors.add(range, &mut rows, input);
+            finite &= isa.run(Finish { precision, rows: &rows, input, lines });
         }
         Ok(finite.then_some(packed))
     }
 }
 
-/// `A`, cut into blocks of columns that stay in the processor's nearest cache: (block, rank, column). Columns that fill no
-/// block are left out.
-fn blocks(a: &[f32], input: usize) -> Vec<f32> {
-    let mut blocks = Vec::with_capacity(a.len());
-    for at in (0..input - input % BLOCK).step_by(BLOCK) {
-        blocks.extend(a.chunks_exact(input).flat_map(|row| &row[at..at + BLOCK]));
-    }
-    blocks
+/// The factors of a change as a product reads them.
+struct Factors {
+    /// `Aᵀ`, (in, R)
+    a: Panels,
+    /// `B`, (out, R)
+    b: Rows,
 }
 
-/// Up to sixteen rows.
-struct Fold<'a> {
+impl Factors {
+    fn new(isa: Isa, precision: Precision, rank: usize, Change { a, b }: Change<'_>) -> Self {
+        let input = a.len() / rank;
+        let balance: Vec<f32> =
+            (0..rank).map(|r| balance(&a[r * input..][..input], b[r..].iter().step_by(rank))).collect();
+        let mut transposed = vec![0.0; a.len()];
+        for (r, (row, by)) in a.chunks_exact(input).zip(&balance).enumerate() {
+            for (to, value) in transposed[r..].iter_mut().step_by(rank).zip(row) {
+                *to = value * by;
+            }
+        }
+        let mut rows = Rows::new(isa, precision, rank);
+        rows.resize(b.len() / rank);
+        let mut balanced = vec![0.0; rank];
+        for (row, values) in b.chunks_exact(rank).enumerate() {
+            for ((to, value), by) in balanced.iter_mut().zip(values).zip(&balance) {
+                *to = value / by;
+            }
+            rows.set(row, &balanced);
+        }
+        Self { a: Panels::pack(precision, input, rank, &transposed), b: rows }
+    }
+
+    /// `rows += B A`, for some rows of the matrix, (rows, in).
+    fn add(&self, range: Range<usize>, rows: &mut [f32], input: usize) {
+        let count = range.len();
+        let terms = [Term { x: self.b.range(range), w: &self.a, first: 0 }];
+        // SAFETY: the only part of this matrix.
+        let target = unsafe { Matrix::new(rows, input).part(0..count, 0..input) };
+        let (panels, then) = (0..self.a.count(), (&terms[..], 0));
+        self.b.isa().multiply(Strip { terms: &terms, panels, rows: 0..count, target: &target, add: true, then });
+    }
+}
+
+/// A power of two that brings the largest of `a` and of `b` close to each other when it multiplies one and divides the
+/// other. Ranks of different policies share a scale in int8: one whose `A` is as small as its `B` is large would lose both.
+fn balance<'a>(a: &[f32], b: impl Iterator<Item = &'a f32>) -> f32 {
+    let largest = |m: f32, x: &f32| m.max(x.abs());
+    let (a, b) = (a.iter().fold(0.0, largest), b.fold(0.0, largest));
+    let by = (b / a).sqrt().log2().round().exp2();
+    if by.is_normal() { by } else { 1.0 }
+}
+
+/// Up to sixteen rows, packed; tells whether all of them are finite.
+struct Finish<'a> {
     precision: Precision,
-    rows: &'a mut [f32],
+    rows: &'a [f32],
     input: usize,
-    change: Change<'a>,
-    blocks: &'a [f32],
     lines: &'a mut [Line],
 }
 
-impl Op for Fold<'_> {
+impl Op for Finish<'_> {
     type Output = bool;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> bool {
-        let Self { precision, rows, input, change: Change { a, b }, blocks, lines } = self;
-        let rank = a.len() / input;
-        // Rows that fill no block are summed value by value, as are columns.
-        let blocked = rows.len() / input / ROWS * ROWS;
-        for (index, block) in blocks.chunks_exact(rank * BLOCK).enumerate() {
-            let (rows, b) = (&mut rows[..blocked * input], &b[..blocked * rank]);
-            for (rows, b) in rows.chunks_exact_mut(ROWS * input).zip(b.chunks_exact(ROWS * rank)) {
-                // The sums of four rows and a block fill half of the wide registers; elsewhere they take one vector at a time.
-                if S::WIDE {
-                    add_block::<S, VECTORS>(s, rows, index * BLOCK, 0, block, b);
-                } else {
-                    for vector in 0..VECTORS {
-                        add_block::<S, 1>(s, rows, index * BLOCK, vector, block, b);
-                    }
-                }
-            }
-        }
-        let whole = input - input % BLOCK;
-        for (index, (row, b)) in rows.chunks_exact_mut(input).zip(b.chunks_exact(rank)).enumerate() {
-            let done = if index < blocked { whole } else { 0 };
-            for (at, w) in row.iter_mut().enumerate().skip(done) {
-                for (r, b) in b.iter().enumerate() {
-                    // As a lane of a vector does it.
-                    let [sum, ..] = lanes(s, s.mul_add(s.splat(*b), s.splat(a[r * input + at]), s.splat(*w)));
-                    *w = sum;
-                }
-            }
-        }
-        let finite = all_finite(s, rows);
+        let Self { precision, rows, input, lines } = self;
         Pack { precision, rows, input, lines }.run(s);
-        finite
+        all_finite(s, rows)
     }
 }
 
-/// `ROWS` rows, one block of `A` (rank, `BLOCK`) whose columns begin at `at`: `V` vectors of it from `first` on, all sums in
-/// registers.
-#[inline(always)]
-fn add_block<S: Simd, const V: usize>(s: S, rows: &mut [f32], at: usize, first: usize, block: &[f32], b: &[f32]) {
-    let (rank, input, at) = (block.len() / BLOCK, rows.len() / ROWS, at + first * LANES);
-    let mut sums = [[s.splat(0.0); V]; ROWS];
-    for (i, sums) in sums.iter_mut().enumerate() {
-        for (v, sum) in sums.iter_mut().enumerate() {
-            *sum = load_part(s, rows, i * input + at + v * LANES);
-        }
-    }
-    let b: [&[f32]; ROWS] = std::array::from_fn(|i| &b[i * rank..][..rank]);
-    for (r, factors) in block.as_chunks::<LANES>().0.as_chunks::<VECTORS>().0.iter().enumerate() {
-        let factors: [S::F32; V] = std::array::from_fn(|v| s.load(&factors[first + v]));
-        for (sums, b) in sums.iter_mut().zip(b) {
-            let b = s.splat(b[r]);
-            for (sum, factor) in sums.iter_mut().zip(factors) {
-                *sum = s.mul_add(b, factor, *sum);
-            }
-        }
-    }
-    for (i, sums) in sums.iter().enumerate() {
-        for (to, sum) in rows[i * input + at..].as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
-            s.store(*sum, to);
-        }
-    }
-}
+/// Sums that need not wait for each other.
+const SUMS: usize = 4;
 
 #[inline(always)]
 fn all_finite<S: Simd>(s: S, values: &[f32]) -> bool {
-    // x · 0 is NaN for all that is not finite. Four sums, which need not wait for each other.
-    let mut zeros = [s.splat(0.0); VECTORS];
-    for block in (0..values.len()).step_by(BLOCK) {
-        for (v, zero) in zeros.iter_mut().enumerate() {
-            *zero = s.mul_add(load_part(s, values, block + v * LANES), s.splat(0.0), *zero);
+    // x · 0 is NaN for all that is not finite.
+    let mut zeros = [s.splat(0.0); SUMS];
+    for block in (0..values.len()).step_by(SUMS * LANES) {
+        for (i, zero) in zeros.iter_mut().enumerate() {
+            *zero = s.mul_add(load_part(s, values, block + i * LANES), s.splat(0.0), *zero);
         }
     }
     zeros.into_iter().all(|zero| s.sum(zero) == 0.0)
-}
-
-#[inline(always)]
-fn lanes<S: Simd>(s: S, x: S::F32) -> [f32; LANES] {
-    let mut lanes = [0.0; LANES];
-    s.store(x, &mut lanes);
-    lanes
 }

@@ -106,6 +106,14 @@ impl Isa {
     }
 }
 
+/// Whether this process may come to multiply in tiles, which are whole.
+pub(crate) fn has_tiles() -> bool {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    return amx::is_permitted();
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    return false;
+}
+
 /// # Safety
 /// The CPU has the features enabled here.
 #[cfg(target_arch = "x86_64")]

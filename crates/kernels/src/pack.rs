@@ -42,8 +42,9 @@ impl Op for Pack<'_> {
         if precision == Precision::Int8 {
             // Outputs that do not exist: their scale is zero.
             let present = rows.len() / input.max(1);
-            for tile in lines.chunks_exact_mut(TILE_LINES) {
-                for line in &mut tile[..TILE_LINES - 1] {
+            for tile in lines.chunks_mut(TILE_LINES) {
+                let weights = tile.len() - 1;
+                for line in &mut tile[..weights] {
                     line.as_u32_mut()[present..].fill(ZEROS);
                 }
             }
@@ -53,7 +54,7 @@ impl Op for Pack<'_> {
 
 #[inline(always)]
 fn int8<S: Simd>(s: S, row: &[f32], lane: usize, lines: &mut [Line]) {
-    for (index, tile) in lines.chunks_exact_mut(TILE_LINES).enumerate() {
+    for (index, tile) in lines.chunks_mut(TILE_LINES).enumerate() {
         let mut parts = [s.splat(0.0); 4];
         for (i, part) in parts.iter_mut().enumerate() {
             *part = load_part(s, row, index * GROUP + i * LANES);
@@ -61,12 +62,13 @@ fn int8<S: Simd>(s: S, row: &[f32], lane: usize, lines: &mut [Line]) {
         // NaN is the largest magnitude: it shows in the scale, as infinities do.
         let largest = s.largest_magnitude(parts);
         let inverse = s.splat(if largest >= SMALLEST { 127.0 / largest } else { 0.0 });
-        for (part, lines) in parts.iter().zip(tile.chunks_exact_mut(4)) {
+        let (scales, weights) = tile.split_last_mut().expect("a tile has a line");
+        for (part, lines) in parts.iter().zip(weights.chunks_exact_mut(4)) {
             let bytes = s.bytes(s.round(s.mul(*part, inverse)));
             for (quad, line) in bytes.as_chunks::<4>().0.iter().zip(lines) {
                 line.as_u32_mut()[lane] = u32::from_le_bytes(*quad) ^ ZEROS;
             }
         }
-        tile[TILE_LINES - 1].as_u32_mut()[lane] = (largest / 127.0).to_bits();
+        scales.as_u32_mut()[lane] = (largest / 127.0).to_bits();
     }
 }

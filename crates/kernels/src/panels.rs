@@ -8,12 +8,14 @@
 //!   int8   line k:  w[o0][4k..+4] ...                                 4 inputs, stored as w + 128
 //!
 //!   int8 keeps tiles:  [16 lines = 64 inputs][1 line: the f32 scale of each output for these 64 inputs] ...
+//!   The last one has 8 lines where no more than 32 inputs are left, but for AMX, which takes whole tiles.
 //! ```
 //!
 //! One line is multiplied with one word of an activation row, broadcast: that is an FMA, a bf16 pair product or a VNNI
 //! dot product. Sixteen lines are a tile of AMX, byte for byte. Inputs and outputs are padded with zeros.
 
 use crate::Isa;
+use crate::isa::has_tiles;
 use crate::line::{Line, Lines};
 use crate::pack::Pack;
 use crate::precision::Precision;
@@ -21,6 +23,8 @@ use crate::simd::LANES;
 
 /// Lines of one int8 tile with its scales.
 pub(crate) const TILE_LINES: usize = 17;
+/// Lines of weights of a last tile that is half as long.
+pub(crate) const HALF_TILE: usize = LANES / 2;
 
 /// Weights of a linear layer, (out, in), packed for the kernels.
 #[derive(Debug)]
@@ -56,9 +60,8 @@ impl Panels {
     }
 
     pub(crate) fn zero(precision: Precision, out: usize, input: usize) -> Self {
-        let words = precision.words(input);
-        let per_panel = if precision == Precision::Int8 { words / 16 * TILE_LINES } else { words };
-        Self { precision, out, input, lines: Lines::new(out.div_ceil(LANES) * per_panel) }
+        let lines = out.div_ceil(LANES) * lines_per_panel(precision, input);
+        Self { precision, out, input, lines: Lines::new(lines) }
     }
 
     /// Number format.
@@ -88,9 +91,7 @@ impl Panels {
     /// Bytes that a matrix of this shape takes.
     #[must_use]
     pub fn bytes_of(precision: Precision, out: usize, input: usize) -> usize {
-        let words = precision.words(input);
-        let per_panel = if precision == Precision::Int8 { words / 16 * TILE_LINES } else { words };
-        out.div_ceil(LANES) * per_panel * size_of::<Line>()
+        out.div_ceil(LANES) * lines_per_panel(precision, input) * size_of::<Line>()
     }
 
     /// Panels of 16 outputs, the last one padded.
@@ -103,7 +104,24 @@ impl Panels {
         &self.lines.as_slice()[index * len..][..len]
     }
 
+    /// Lines of weights in each panel, scales not counted.
+    pub(crate) fn weight_lines(&self) -> usize {
+        weight_lines(self.precision, self.input)
+    }
+
     fn lines_per_panel(&self) -> usize {
         self.lines.as_slice().len() / self.count().max(1)
     }
+}
+
+fn weight_lines(precision: Precision, input: usize) -> usize {
+    let words = precision.words(input);
+    let left = input.div_ceil(precision.per_word()) % LANES;
+    let half = precision == Precision::Int8 && (1..=HALF_TILE).contains(&left) && !has_tiles();
+    if half { words - HALF_TILE } else { words }
+}
+
+fn lines_per_panel(precision: Precision, input: usize) -> usize {
+    let lines = weight_lines(precision, input);
+    if precision == Precision::Int8 { lines + lines.div_ceil(LANES) } else { lines }
 }

@@ -109,13 +109,13 @@ impl Strip<'_> {
         let has_rows = |term: &&Term<'_>| term.first <= rows.start && rows.end <= term.first + term.x.rows;
         let mut terms = self.terms.iter().filter(has_rows).peekable();
         while let Some(term) = terms.next() {
-            let lines = precision.words(term.w.input());
+            let lines = term.w.weight_lines();
             let step = if blocks_of_rows == 1 { lines } else { lines.div_ceil(lines.div_ceil(SEGMENT_LINES).max(1)) };
             let step = step.next_multiple_of(LANES).max(LANES);
             // A short term goes along with the end of the one before it, all sums still in registers.
-            let short = terms.next_if(|next| precision.words(next.w.input()) <= SHORT_LINES);
+            let short = terms.next_if(|next| next.w.weight_lines() <= SHORT_LINES);
             let short = short.map(|next| {
-                let lines = 0..precision.words(next.w.input());
+                let lines = 0..next.w.weight_lines();
                 segment::<P>(next, panel, rows.start - next.first, lines)
             });
             if short.is_some() {
@@ -167,7 +167,7 @@ impl Strip<'_> {
 /// read in order.
 #[inline(always)]
 fn fetch_short<S: Simd, const P: usize>(s: S, terms: &[Term<'_>], panel: usize) {
-    let short = |term: &&Term<'_>| term.w.precision().words(term.w.input()) <= SHORT_LINES;
+    let short = |term: &&Term<'_>| term.w.weight_lines() <= SHORT_LINES;
     for term in terms[1..].iter().filter(short) {
         for panel in panel..(panel + P).min(term.w.count()) {
             for line in term.w.panel(panel) {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::line::Line;
-use crate::panels::TILE_LINES;
+use crate::panels::{HALF_TILE, TILE_LINES};
 use crate::precision::Precision;
 use crate::simd::{LANES, Simd};
 
@@ -16,7 +16,7 @@ use crate::simd::{LANES, Simd};
 pub(crate) struct Segment<const P: usize> {
     /// First line of each panel; `lines` of them are there (int8: with the scales of each sixteen).
     pub(crate) panels: [*const Line; P],
-    /// Lines of weights, scales not counted; int8: a multiple of 16.
+    /// Lines of weights, scales not counted; int8: whole tiles, and half a tile at the end or none.
     pub(crate) lines: usize,
     /// First word of the first row; what meets `lines` lines is there for each row.
     pub(crate) words: *const u32,
@@ -185,38 +185,59 @@ unsafe fn some_lines<S: Simd, D: Dot, const M: usize, const P: usize>(
 #[inline(always)]
 unsafe fn integers<S: Simd, const M: usize, const P: usize>(s: S, segment: Segment<P>, acc: &mut [[S::F32; P]; M]) {
     let mut sums = *acc;
-    for group in 0..segment.lines / LANES {
-        if M > 2 {
-            segment.fetch(s, group);
-        }
-        let mut exact = [[s.splat_i32(0); P]; M];
-        for i in 0..M {
-            // SAFETY: there is an offset and a scale for each group of each row.
-            exact[i] = [s.splat_i32(unsafe { *segment.offsets.add(i * segment.scale_stride + group) }); P];
-        }
-        for k in 0..LANES {
-            for i in 0..M {
-                // SAFETY: each row has sixteen quads for each group, whole words.
-                let x = unsafe {
-                    let row = segment.words.add(i * segment.word_stride).cast::<S::Quad>();
-                    &*row.add(group * LANES + k)
-                };
-                for p in 0..P {
-                    // SAFETY: each tile has sixteen lines before its scales.
-                    let w = unsafe { &*segment.panels[p].add(group * TILE_LINES + k) };
-                    exact[i][p] = s.dot_u8(exact[i][p], w, x);
-                }
+    let whole = segment.lines / LANES;
+    // SAFETY: these tiles are there.
+    unsafe {
+        for group in 0..whole {
+            if M > 2 {
+                segment.fetch(s, group);
             }
+            integer_tile::<S, M, P, LANES>(s, segment, group, &mut sums);
         }
-        for p in 0..P {
-            // SAFETY: the scales are the last line of the tile.
-            let scales = s.load(unsafe { &*segment.panels[p].add(group * TILE_LINES + LANES) }.as_f32());
-            for i in 0..M {
-                // SAFETY: as for the offsets.
-                let scale = s.splat(unsafe { *segment.scales.add(i * segment.scale_stride + group) });
-                sums[i][p] = s.mul_add(s.to_f32(exact[i][p]), s.mul(scales, scale), sums[i][p]);
-            }
+        if segment.lines % LANES > 0 {
+            integer_tile::<S, M, P, HALF_TILE>(s, segment, whole, &mut sums);
         }
     }
     *acc = sums;
+}
+
+/// A group of inputs, `L` lines: exact sums, scaled and added.
+///
+/// # Safety
+/// As [`tile`], and the segment has these lines.
+#[inline(always)]
+unsafe fn integer_tile<S: Simd, const M: usize, const P: usize, const L: usize>(
+    s: S,
+    segment: Segment<P>,
+    group: usize,
+    sums: &mut [[S::F32; P]; M],
+) {
+    let mut exact = [[s.splat_i32(0); P]; M];
+    for i in 0..M {
+        // SAFETY: there is an offset and a scale for each group of each row.
+        exact[i] = [s.splat_i32(unsafe { *segment.offsets.add(i * segment.scale_stride + group) }); P];
+    }
+    for k in 0..L {
+        for i in 0..M {
+            // SAFETY: each row has sixteen quads for each group, whole words.
+            let x = unsafe {
+                let row = segment.words.add(i * segment.word_stride).cast::<S::Quad>();
+                &*row.add(group * LANES + k)
+            };
+            for p in 0..P {
+                // SAFETY: a tile has its lines before its scales.
+                let w = unsafe { &*segment.panels[p].add(group * TILE_LINES + k) };
+                exact[i][p] = s.dot_u8(exact[i][p], w, x);
+            }
+        }
+    }
+    for p in 0..P {
+        // SAFETY: the scales are the last line of the tile.
+        let scales = s.load(unsafe { &*segment.panels[p].add(group * TILE_LINES + L) }.as_f32());
+        for i in 0..M {
+            // SAFETY: as for the offsets.
+            let scale = s.splat(unsafe { *segment.scales.add(i * segment.scale_stride + group) });
+            sums[i][p] = s.mul_add(s.to_f32(exact[i][p]), s.mul(scales, scale), sums[i][p]);
+        }
+    }
 }

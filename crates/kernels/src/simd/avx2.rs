@@ -154,19 +154,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn store_i32(self, x: I, to: &mut [i32; LANES]) {
-        let (to, _) = to.as_chunks_mut::<8>();
-        intrinsic!({
-            _mm256_storeu_si256(to[0].as_mut_ptr().cast(), x[0]);
-            _mm256_storeu_si256(to[1].as_mut_ptr().cast(), x[1]);
-        });
-    }
-
-    #[inline(always)]
     fn sum_i32(self, x: I) -> i32 {
-        let mut lanes = [0; LANES];
-        self.store_i32(x, &mut lanes);
-        lanes.into_iter().fold(0, i32::wrapping_add)
+        intrinsic!({
+            let eight = _mm256_add_epi32(x[0], x[1]);
+            let four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256::<1>(eight));
+            let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b11_10_11_10>(four));
+            _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b01_01_01_01>(two)))
+        })
     }
 
     #[inline(always)]
@@ -176,9 +170,15 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn bytes(self, x: I) -> [u8; LANES] {
-        let mut lanes = [0; LANES];
-        self.store_i32(x, &mut lanes);
-        lanes.map(|lane| lane as u8)
+        intrinsic!({
+            // The lowest bytes of four lanes go to the first of them; the other three become zero.
+            let low = 0x0c_08_04_00;
+            let pick = _mm256_setr_epi32(low, -1, -1, -1, low, -1, -1, -1);
+            let (first, second) = (_mm256_shuffle_epi8(x[0], pick), _mm256_shuffle_epi8(x[1], pick));
+            let words = _mm256_unpacklo_epi32(first, second);
+            let words = _mm_unpacklo_epi64(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            std::mem::transmute::<__m128i, [u8; LANES]>(_mm_shuffle_epi32::<0b11_01_10_00>(words))
+        })
     }
 
     #[inline(always)]
@@ -213,6 +213,23 @@ impl Simd for Avx2 {
             let first = _mm256_and_si256(self.rounded_to_bf16(x[0]), high);
             let second = _mm256_and_si256(self.rounded_to_bf16(x[1]), high);
             std::mem::transmute::<I, [Self::Pair; LANES / 2]>([first, second])
+        })
+    }
+
+    #[inline(always)]
+    fn largest_magnitude(self, x: [F; 4]) -> f32 {
+        intrinsic!({
+            // Magnitudes are ordered as their bits are.
+            let magnitude = _mm256_set1_epi32(i32::MAX);
+            let mut largest = _mm256_setzero_si256();
+            for x in x.as_flattened() {
+                let x = _mm256_and_si256(_mm256_castps_si256(*x), magnitude);
+                largest = _mm256_max_epi32(largest, x);
+            }
+            let four = _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256::<1>(largest));
+            let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b11_10_11_10>(four));
+            let one = _mm_max_epi32(two, _mm_shuffle_epi32::<0b01_01_01_01>(two));
+            f32::from_bits(_mm_cvtsi128_si32(one) as u32)
         })
     }
 

@@ -114,11 +114,6 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn store_i32(self, x: __m512i, to: &mut [i32; LANES]) {
-        intrinsic!(_mm512_storeu_si512(to.as_mut_ptr().cast(), x));
-    }
-
-    #[inline(always)]
     fn sum_i32(self, x: __m512i) -> i32 {
         intrinsic!(_mm512_reduce_add_epi32(x))
     }

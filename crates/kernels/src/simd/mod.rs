@@ -53,7 +53,6 @@ pub(crate) trait Simd: Copy {
     fn pow2(self, e: Self::I32) -> Self::F32;
     fn splat_i32(self, x: i32) -> Self::I32;
     fn load_i32(self, x: &[i32; LANES]) -> Self::I32;
-    fn store_i32(self, x: Self::I32, to: &mut [i32; LANES]);
     /// All lanes, wrapping.
     fn sum_i32(self, x: Self::I32) -> i32;
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;

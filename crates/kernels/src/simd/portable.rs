@@ -102,11 +102,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn store_i32(self, x: Self::I32, to: &mut [i32; LANES]) {
-        *to = x;
-    }
-
-    #[inline(always)]
     fn sum_i32(self, x: Self::I32) -> i32 {
         x.into_iter().fold(0, i32::wrapping_add)
     }

@@ -14,10 +14,11 @@ fn weights(w: &Panels, output: usize) -> Quantised {
     let (panel, lane) = (w.panel(output / 16), output % 16);
     let mut found = Quantised { values: Vec::new(), scales: Vec::new() };
     for tile in panel.chunks(TILE_LINES) {
-        for line in &tile[..16] {
+        let (scales, lines) = tile.split_last().unwrap();
+        for line in lines {
             found.values.extend(line.as_bytes()[4 * lane..][..4].iter().map(|b| i32::from(*b) - 128));
         }
-        found.scales.push(tile[16].as_f32()[lane]);
+        found.scales.push(scales.as_f32()[lane]);
     }
     found
 }
@@ -43,7 +44,8 @@ fn assert_quantised(found: &Quantised, values: &[f32]) {
 #[test]
 fn sums_are_exact_within_a_group_and_one_chain_across() {
     let (m, out) = (7, 37);
-    for input in [1, 64, 200, 1100] {
+    // Of the last tile half is left in 1, 96, 200 and 1100; 100 has four inputs too many for that.
+    for input in [1, 64, 96, 100, 200, 1100] {
         if cfg!(miri) && input > 200 {
             continue;
         }
