@@ -22,7 +22,8 @@ impl Source for Checkpoint {
 /// What a soup changes, tensor by tensor.
 ///
 /// In f32, and for changes that are not of low rank, a tensor is summed in f64 and rounded once. Where weights are rounded
-/// to fewer bits anyway, low-rank changes are folded in f32 while the weights are packed: one pass, many times faster.
+/// to fewer bits anyway, low-rank changes are folded while the weights are packed, their factors rounded as on the gate path:
+/// one pass, many times faster.
 /// A device folds them into the weights that it has; a GPU averages full-weight policies, in f32.
 pub(super) struct Merging<'a> {
     from: &'a Materials,

@@ -28,6 +28,11 @@ fn lines_are_zero_and_nobody_elses() {
     for (i, lines) in made.iter().enumerate() {
         assert!(lines.as_slice().iter().all(|line| *line.as_u32() == [i as u32 + 1; 16]), "buffer {i}");
     }
+    // What they had is zero again for those who come.
+    drop(made);
+    for len in LENGTHS {
+        assert!(Lines::new(len).as_slice().iter().all(|line| *line == Line::ZERO));
+    }
 }
 
 #[test]
