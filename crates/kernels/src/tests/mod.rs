@@ -5,6 +5,7 @@ mod elementwise;
 mod exact;
 mod fold;
 mod invariance;
+mod isa;
 mod likelihood;
 mod memory;
 mod non_finite;
