@@ -213,9 +213,7 @@ DEVICE u64 descend(struct Block *b, struct Weighing w, u64 cut, int how, u64 num
     __syncthreads();
   }
   __syncthreads();
-  u64 key = b->key;
-  __syncthreads();
-  return key;
+  return b->key;
 }
 
 // The token with which all of them, in the order of their ids, exceed the part `draw` / 2^64; NONE where nothing weighs
@@ -242,9 +240,7 @@ DEVICE unsigned by_id(struct Block *b, struct Weighing w, u64 draw) {
     }
   }
   __syncthreads();
-  unsigned id = (unsigned)b->key;
-  __syncthreads();
-  return id;
+  return (unsigned)b->key;
 }
 
 DEVICE u64 two_words(const unsigned *words) {

@@ -97,7 +97,7 @@ fn exponential(x: f32) -> f32 {
     if x.is_nan() || x <= -87.0 {
         return 0.0;
     }
-    let n = (x * 1.442_695).round_ties_even();
+    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
     let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
     let factors = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];

@@ -39,7 +39,7 @@ fn rows(seed: u64, count: usize, vocabulary: usize) -> Vec<Row> {
             1 => Rule::Given(rng.random_range(0..vocabulary as u32)),
             _ => Rule::Drawn(draw(&mut rng, vocabulary)),
         };
-        let count = if kind % 3 == 0 { rng.random_range(0..=vocabulary.min(9)) } else { 0 };
+        let count = if kind.is_multiple_of(3) { rng.random_range(0..=vocabulary.min(9)) } else { 0 };
         let first = rng.random_range(0..vocabulary);
         let change =
             |i| Change { id: ((first + i) % vocabulary) as u32, bias: rng.random_range(-3.0..3.0), seen: rng.random() };
