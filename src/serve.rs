@@ -1,4 +1,4 @@
-//! Serving on a listener until a shutdown future is ready, then draining within the grace.
+//! Serving on a listener until a shutdown future is ready or the engine has ended, then draining within the grace.
 
 use std::future::Future;
 use std::io;
@@ -21,18 +21,29 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 /// The time the engine gets to end its step, and the store to take what is on its way and close.
 const STOP: Duration = Duration::from_millis(500);
 
-/// Serves `app` until `shutdown` is ready, then drains: readiness goes off, no new connection is taken, generations run
+/// Why the server left, when nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listener cannot be used.
+    #[error(transparent)]
+    Listener(#[from] io::Error),
+    /// The engine ended by itself: its GPU is lost, or it crashed.
+    #[error("the engine stopped working; the log says why, and a new start may help")]
+    Engine,
+}
+
+/// Serves `app` until `shutdown` is ready or the engine has ended, then drains: readiness goes off, no new connection is taken, generations run
 /// on for `server.shutdown_grace_ms`, what still runs then ends with `shutting_down`. Returns 2 s after the grace at
 /// the latest, whatever the clients do.
 ///
 /// # Errors
-/// When the listener cannot be used.
+/// When the listener cannot be used, and when it was the engine that ended it.
 pub async fn serve(
     listener: TcpListener,
     app: App,
     tls: Option<Tls>,
     shutdown: impl Future<Output = ()>,
-) -> io::Result<()> {
+) -> Result<(), ServeError> {
     let handle = Handle::new();
     let kept = app.store.clone().map(|store| tokio::spawn(housekeeping::keep(app.clone(), store)));
     let kept = kept.map(AbortOnDropHandle::new);
@@ -52,9 +63,17 @@ pub async fn serve(
             Box::pin(server.acceptor(acceptor).serve(service))
         }
     };
+    let mut engine_ended = false;
+    let leaving = async {
+        tokio::select! {
+            () = shutdown => {}
+            // Whatever it still owed was told; what comes now is refused until the last connection is gone.
+            () = app.engine.ended() => engine_ended = true,
+        }
+    };
     let served = tokio::select! {
         served = serving => served,
-        never = drain(&app, handle, shutdown) => match never {},
+        never = drain(&app, handle, leaving) => match never {},
     };
     // The last connection may be gone before the grace is over; from here on nothing new may begin.
     app.lifecycle.cut();
@@ -71,7 +90,8 @@ pub async fn serve(
     if stopped.is_err() {
         tracing::warn!("the engine is still in a step; leaving without it");
     }
-    served
+    served?;
+    if engine_ended { Err(ServeError::Engine) } else { Ok(()) }
 }
 
 /// Behind the last request. A SQLite file is whole then by itself: its write-ahead log is in it and gone.

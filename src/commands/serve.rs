@@ -17,7 +17,7 @@ const STRAGGLERS: Duration = Duration::from_millis(300);
 /// Runs the server until a signal ends it.
 ///
 /// # Errors
-/// 78 when configuration, base, pool or port cannot be used; 70 when the engine cannot start.
+/// 78 when configuration, base, pool or port cannot be used; 70 when the engine cannot start, and when it ends by itself.
 pub fn run(config: Config) -> Result<(), Failure> {
     if !config.base.path.exists() {
         pull::pull(&config).map_err(Failure::config)?;
@@ -35,12 +35,12 @@ pub fn run(config: Config) -> Result<(), Failure> {
     // Before the first request: whoever had the candidate gets it.
     runtime.block_on(rollout::resume(&app)).map_err(Failure::config)?;
     let served = runtime.block_on(async {
-        let shutdown = signals::shutdown()?;
+        let shutdown = signals::shutdown().map_err(Failure::engine)?;
         announce(address, if tls.is_some() { "https" } else { "http" }, &app.engine.pool());
-        serve::serve(listener, app, tls, shutdown).await
+        serve::serve(listener, app, tls, shutdown).await.map_err(Failure::engine)
     });
     runtime.shutdown_timeout(STRAGGLERS);
-    served.map_err(Failure::engine)
+    served
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {

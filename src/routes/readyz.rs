@@ -38,7 +38,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<Json<Ready>, ApiErr
         return not_ready("shutting_down", "the server is shutting down".into());
     }
     if !app.engine.is_healthy() {
-        return not_ready("engine_unhealthy", "the engine stopped working; restart the server".into());
+        return not_ready("engine_unhealthy", "the engine stopped working; the server is leaving".into());
     }
     let pool = app.engine.pool();
     let candidate = app.rollout.running().map(|running| running.pool().changed_files());

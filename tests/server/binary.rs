@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::common::Fixture;
+use crate::common::{Fixture, short};
 use crate::process::{Running, run};
 
 #[test]
@@ -153,4 +153,45 @@ fn it_starts_is_healthy_and_leaves_with_0() {
     assert_eq!(server.exit_code(), 0);
     assert!(begun.elapsed() < Duration::from_millis(500 + 2000));
     assert_eq!(run(&health, &["healthcheck"]).0, 70);
+}
+
+/// What a GPU does is done by its twin, which fails in the step that it is told.
+fn failing(fixture: &Fixture, device: &str) -> Running {
+    Running::start(&fixture.variables(&[("ENGINE__DEVICE", device), ("LOG__FILTER", "error")]))
+}
+
+async fn streamed(http: &reqwest::Client, server: &Running) -> String {
+    let mut body = short(serde_json::json!({"concise": 1.0}));
+    body["stream"] = true.into();
+    let sent = http.post(format!("{}/generate", server.url)).json(&body).send();
+    sent.await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lost_gpu_ends_its_requests_with_a_code_and_the_server_with_70() {
+    let fixture = Fixture::new();
+    let mut server = failing(&fixture, "twin:lost@3");
+    let log = server.read_log();
+    let http = reqwest::Client::new();
+    let told = streamed(&http, &server).await;
+    assert!(told.contains("\"token\"") && told.contains("\"code\":\"device_failed\""), "{told}");
+    assert_eq!(told.matches("event: error").count(), 1, "{told}");
+    assert_eq!(server.exit_code(), 70);
+    let log = log.join().unwrap();
+    assert!(log.contains("the GPU does nothing any more"), "{log}");
+    assert!(log.ends_with("tureen: the engine stopped working; the log says why, and a new start may help\n"), "{log}");
+}
+
+#[tokio::test]
+async fn a_gpu_that_failed_once_goes_on() {
+    let fixture = Fixture::new();
+    let mut server = failing(&fixture, "twin:error@3");
+    let http = reqwest::Client::new();
+    let told = streamed(&http, &server).await;
+    assert!(told.contains("\"code\":\"device_failed\""), "{told}");
+    let told = streamed(&http, &server).await;
+    assert!(told.contains("generated_text") && !told.contains("error"), "{told}");
+    assert_eq!(http.get(format!("{}/readyz", server.url)).send().await.unwrap().status(), 200);
+    server.terminate();
+    assert_eq!(server.exit_code(), 0);
 }

@@ -68,7 +68,7 @@ pub(crate) struct Server {
     pub(crate) app: App,
     pub(crate) http: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<Result<(), serve::ServeError>>,
 }
 
 impl Server {

@@ -6,6 +6,7 @@
 //! | [`fold`] | `W + B A`, layers side by side | a copy and one strided-batched product of cuBLAS |
 //! | [`Ranks::gate`] | `(x A*ᵀ) ∘ g`, what `B*ᵀ` is multiplied with | `soup_gate` |
 //! | [`store`], [`attend`] | keys and values of decoding rows, and what they see of their sequences | `soup_store`, `soup_scores`, `soup_mix` |
+//! | [`choose`] | the token after each row | `soup_choose` |
 //! | [`feed`] | `silu(gate) ∘ up` of a packed projection | `soup_feed` |
 //!
 //! Tensors on the CPU take a twin with the same order of operations, which is how all of this is tested without a GPU: the
@@ -14,6 +15,7 @@
 
 mod attention;
 mod axpy;
+mod choose;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
@@ -25,6 +27,7 @@ mod values;
 
 pub use attention::{NOWHERE, attend, store};
 pub use axpy::{SOURCES, sum, toward};
+pub use choose::{Change, Choices, Chosen, Draw, Rule, Uploaded, VOCABULARY, choose};
 pub use device::{DeviceError, Facts, open};
 pub use feed::feed;
 pub use fold::fold;

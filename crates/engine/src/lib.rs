@@ -30,7 +30,7 @@ pub use error::{EngineError, GenerationError, SubmitError};
 pub use event::{Event, FinishReason, PathChoice, SoupPath};
 pub use generation::Generation;
 pub use model_config::{ModelConfig, RopeScaling};
-pub use options::{DeviceChoice, EngineOptions};
+pub use options::{DeviceChoice, EngineOptions, Fault};
 pub use sampling::SamplingParams;
 pub use soups::SoupBackend;
 pub use stats::EngineStats;

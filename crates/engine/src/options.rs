@@ -15,20 +15,41 @@ pub enum DeviceChoice {
     Cuda(usize),
     /// What runs on a GPU, on the CPU and in f32: slow, and how it is tested where there is none.
     Twin,
+    /// The twin, which fails as a GPU can: how that is tested.
+    Failing(Fault),
+}
+
+/// What happens to a failing twin, in a step counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// This step fails, and none after it.
+    Error {
+        /// The step.
+        at: u32,
+    },
+    /// From this step on it does nothing any more.
+    Lost {
+        /// The step.
+        at: u32,
+    },
 }
 
 impl DeviceChoice {
-    /// Parses `auto`, `cpu` or `cuda:0`; `None` for anything else.
+    /// Parses `auto`, `cpu` or `cuda:0`, and for tests `twin`, `twin:error@3` and `twin:lost@3`; `None` for anything else.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(Self::Auto),
-            "cpu" => Some(Self::Cpu),
-            _ => {
-                let number = name.strip_prefix("cuda:")?;
-                let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-                digits.then(|| number.parse().ok().map(Self::Cuda)).flatten()
-            }
+        let step = |at: &str| number(at).and_then(|at| at.try_into().ok());
+        match name.split_once(':') {
+            None if name == "auto" => Some(Self::Auto),
+            None if name == "cpu" => Some(Self::Cpu),
+            None if name == "twin" => Some(Self::Twin),
+            Some(("cuda", index)) => number(index).map(Self::Cuda),
+            Some(("twin", fault)) => Some(Self::Failing(match fault.split_once('@')? {
+                ("error", at) => Fault::Error { at: step(at)? },
+                ("lost", at) => Fault::Lost { at: step(at)? },
+                _ => return None,
+            })),
+            _ => None,
         }
     }
 
@@ -39,9 +60,15 @@ impl DeviceChoice {
     pub fn check(self) -> Result<(), DeviceError> {
         match self {
             Self::Cuda(index) => tureen_cuda::open(index).map(drop),
-            Self::Auto | Self::Cpu | Self::Twin => Ok(()),
+            Self::Auto | Self::Cpu | Self::Twin | Self::Failing(_) => Ok(()),
         }
     }
+}
+
+/// Of digits alone.
+fn number(text: &str) -> Option<usize> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 /// Limits and sizes, each with its cost.
@@ -96,12 +123,19 @@ impl Default for EngineOptions {
 
 #[cfg(test)]
 mod tests {
-    use super::DeviceChoice::{self, Auto, Cpu, Cuda};
+    use super::DeviceChoice::{self, Auto, Cpu, Cuda, Failing, Twin};
+    use super::Fault;
 
     #[test]
     fn devices_have_names() {
         let named = ["auto", "cpu", "cuda:0", "cuda:11"].map(DeviceChoice::named);
         assert_eq!(named, [Some(Auto), Some(Cpu), Some(Cuda(0)), Some(Cuda(11))]);
+        let twins = ["twin", "twin:error@3", "twin:lost@12"].map(DeviceChoice::named);
+        let [error, lost] = [Fault::Error { at: 3 }, Fault::Lost { at: 12 }].map(Failing);
+        assert_eq!(twins, [Some(Twin), Some(error), Some(lost)]);
+        for name in ["twin:", "twin@3", "twin:lost", "twin:lost@", "twin:lost@x", "twin:gone@1", "cuda@0"] {
+            assert_eq!(DeviceChoice::named(name), None, "{name}");
+        }
         for name in ["", "cuda", "cuda:", "cuda:+1", "cuda:-1", "cuda:x", "gpu", "CPU", "cuda:99999999999999999999"] {
             assert_eq!(DeviceChoice::named(name), None, "{name}");
         }

@@ -29,7 +29,7 @@ impl Place {
         let on = |device| Self { choice, device, kernels: None };
         match choice {
             DeviceChoice::Cpu => Ok(Self { kernels: Some(compute()?), ..on(Device::Cpu) }),
-            DeviceChoice::Twin => Ok(on(Device::Cpu)),
+            DeviceChoice::Twin | DeviceChoice::Failing(_) => Ok(on(Device::Cpu)),
             DeviceChoice::Cuda(index) => Ok(on(tureen_cuda::open(index)?.0)),
             DeviceChoice::Auto => Self::open(DeviceChoice::Cuda(0)).or_else(|_| Self::open(DeviceChoice::Cpu)),
         }

@@ -5,6 +5,7 @@
 
 mod attention;
 mod axpy;
+mod choose;
 mod fold;
 mod lane;
 mod rows;
@@ -15,12 +16,19 @@ use candle_core::{CudaDevice, CudaStorage, Layout, Result, bail};
 
 pub(crate) use attention::{mix, scores, store};
 pub(crate) use axpy::axpy;
+pub(crate) use choose::choose;
 pub(crate) use fold::fold;
 pub(crate) use lane::lanes;
 pub(crate) use rows::{feed, gate};
 
-/// kernels/soup.cu, compiled by build.rs.
-const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/soup.ptx"));
+/// Kernels of kernels/, compiled by build.rs.
+struct Module {
+    name: &'static str,
+    ptx: &'static str,
+}
+
+const SOUP: Module = Module { name: "tureen_soup", ptx: include_str!(concat!(env!("OUT_DIR"), "/soup.ptx")) };
+const CHOOSE: Module = Module { name: "tureen_choose", ptx: include_str!(concat!(env!("OUT_DIR"), "/choose.ptx")) };
 const THREADS: u32 = 256;
 /// More blocks than any GPU runs at once: the kernels go round where there are more values than threads.
 const BLOCKS: usize = 4096;
@@ -29,7 +37,11 @@ const BLOCKS: usize = 4096;
 type Operand<'a> = (&'a CudaStorage, &'a Layout);
 
 fn kernel(device: &CudaDevice, name: &str) -> Result<CudaFunction> {
-    Ok(device.get_or_load_custom_func(name, "tureen_soup", PTX)?.into_cuda_function())
+    kernel_of(&SOUP, device, name)
+}
+
+fn kernel_of(module: &Module, device: &CudaDevice, name: &str) -> Result<CudaFunction> {
+    Ok(device.get_or_load_custom_func(name, module.name, module.ptx)?.into_cuda_function())
 }
 
 fn view<'a, T: CudaDType>((storage, layout): Operand<'a>) -> Result<CudaView<'a, T>> {

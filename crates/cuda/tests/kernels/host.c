@@ -1,32 +1,13 @@
-// Runs a kernel on the host: numbers as arguments, arrays on standard input, the result on standard output. Arrays have
-// the very length that they need, so that the sanitizer sees a step over their ends.
-#include <stdio.h>
-#include <stdlib.h>
-
+// Runs a kernel on the host: numbers as arguments, arrays on standard input, the result on standard output.
+#include "arrays.h"
 #include "host.h"
 #include "../../kernels/soup.cu"
-
-static char **arguments;
-
-static unsigned long long number(void) { return strtoull(*arguments++, 0, 10); }
 
 // `offset` bytes behind an aligned place.
 static void *array(size_t bytes, size_t offset) {
   char *at = aligned_alloc(16, (bytes + offset + 15) / 16 * 16 + 16);
   if (!at) exit(3);
   return at + offset;
-}
-
-// The last byte is the last of its allocation.
-static void *exact(size_t bytes) {
-  void *at = malloc(bytes ? bytes : 1);
-  if (!at) exit(3);
-  return at;
-}
-
-static void *input(void *at, size_t bytes) {
-  if (fread(at, 1, bytes, stdin) != bytes) exit(3);
-  return at;
 }
 
 static int axpy(void) {

@@ -4,6 +4,7 @@
 
 mod attention;
 mod axpy;
+mod choose;
 mod fold;
 mod host;
 mod rows;

@@ -2,13 +2,15 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use serde_json::{Value, json};
-use tureen_cuda::{Block, Job, NOWHERE, Ranks, Staging, attend, feed, fold, store, sum, toward};
+use tureen_cuda::{Block, Job, NOWHERE, Ranks, Staging, attend, choose, feed, fold, store, sum, toward};
+
+use crate::choosing;
 
 /// Half a unit in the last place of bf16, over the largest value.
 const ROUNDING: f32 = 1.0 / 256.0;
 
 /// For each kernel, the largest difference from its twin over the largest value, and whether all are as small as they have
-/// to be: sums and gates to the bit, what cuBLAS and another exponential take part in to a rounding.
+/// to be: sums, gates and tokens to the bit, what cuBLAS and another exponential take part in to a rounding.
 pub(crate) fn run(device: &Device) -> Result<Value> {
     let checks = [
         ("soup_axpy", axpy(device)?, 0.0),
@@ -16,6 +18,7 @@ pub(crate) fn run(device: &Device) -> Result<Value> {
         ("soup_gate", gate(device)?, 0.0),
         ("soup_feed", fed(device)?, ROUNDING),
         ("soup_attend", attended(device)?, ROUNDING),
+        ("soup_choose", chosen(device)?, 0.0),
         ("lora_fold", folded(device)?, ROUNDING),
     ];
     let passed = checks.iter().all(|(_, difference, allowed)| difference <= allowed);
@@ -112,6 +115,21 @@ fn attended(device: &Device) -> Result<f32> {
     });
     let mixed = mixed.collect::<Result<Vec<_>>>()?;
     difference(&mixed[1], &mixed[0])
+}
+
+/// The share of rows after which another token is chosen, or another log-probability told.
+fn chosen(device: &Device) -> Result<f32> {
+    let (rows, mut differ) = (48, 0);
+    for vocabulary in [320, 32_000, 151_936] {
+        // As wide as a model's.
+        let logits = (Tensor::rand(-1_f32, 1.0, (rows, vocabulary), &Device::Cpu)? * 12.0)?;
+        let logits = (logits.sqr()? * 0.1)?.to_dtype(DType::BF16)?;
+        let choices = choosing::choices(rows, vocabulary);
+        let ours = choose(&logits.to_device(device)?, &choices.upload(device)?)?;
+        let twin = choose(&logits, &choices.upload(&Device::Cpu)?)?;
+        differ += ours.iter().zip(&twin).filter(|(ours, twin)| ours != twin).count();
+    }
+    Ok(differ as f32 / (3 * rows) as f32)
 }
 
 fn folded(device: &Device) -> Result<f32> {

@@ -1,6 +1,5 @@
-//! What a GPU does: whether its kernels compute what they should, merging, serving, and how far its logits are from the
-//! CPU's. One JSON object on standard output;
-//! docs/gpu.md says what each number is.
+//! What a GPU does: whether its kernels compute what they should, merging, choosing tokens, serving, and how far its logits are
+//! from the CPU's. One JSON object on standard output; docs/gpu.md says what each number is.
 //!
 //! ```text
 //! cargo bench -p tureen-engine --features cuda --bench gpu
@@ -8,6 +7,7 @@
 //! ```
 
 mod checks;
+mod choosing;
 mod merging;
 mod serving;
 mod shape;
@@ -52,12 +52,13 @@ fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn std::error::E
             (device, json!({"name": facts.name, "capability": capability, "memory": facts.memory, "free": facts.free}))
         }
     };
+    let choosing = choosing::measure(&device, arguments.twin)?;
     let (checks, merging) = tensors(device, if arguments.twin { Shape::tiny() } else { Shape::seven_billion() })?;
     let choice = if arguments.twin { DeviceChoice::Twin } else { DeviceChoice::Cuda(0) };
     let folder = tempfile::tempdir()?;
     let folder = arguments.keep.as_deref().unwrap_or(folder.path());
     let serving = serving::measure(folder, choice)?;
-    Ok(json!({"device": facts, "checks": checks, "merging": merging, "serving": serving}))
+    Ok(json!({"device": facts, "checks": checks, "merging": merging, "choosing": choosing, "serving": serving}))
 }
 
 /// Checks and merging. Gives back what they took on the device: serving needs it.

@@ -1,4 +1,4 @@
-//! Decoding on the gate path over decoding the base, and logits beside the CPU's.
+//! Decoding on the gate path over decoding the base, sampled over greedy, and logits beside the CPU's.
 
 use std::error::Error;
 use std::path::Path;
@@ -68,16 +68,23 @@ pub(crate) fn measure(folder: &Path, device: DeviceChoice) -> Result<Value, Box<
         let same = vec![soup(&pool, None)?; *rows];
         let different = (0..*rows).map(|row| soup(&pool, Some(row))).collect::<Result<Vec<_>, _>>()?;
         // Once to warm up, then in turn.
-        decode(&engine, &pool, &different, 4)?;
-        let mut best = [0.0_f64; 2];
+        let greedy = SamplingParams::default();
+        let drawn = SamplingParams { temperature: 0.8, ..greedy.clone() };
+        let limited = SamplingParams { top_p: 0.95, repetition_penalty: 1.1, ..drawn.clone() };
+        let runs = [(&same, &greedy), (&different, &greedy), (&different, &drawn), (&different, &limited)];
+        for (soups, params) in runs {
+            decode(&engine, &pool, soups, (params, 4))?;
+        }
+        let mut best = [0.0_f64; 4];
         for _ in 0..3 {
-            for (best, soups) in best.iter_mut().zip([&same, &different]) {
-                *best = best.max(decode(&engine, &pool, soups, tokens)?);
+            for (best, (soups, params)) in best.iter_mut().zip(runs) {
+                *best = best.max(decode(&engine, &pool, soups, (params, tokens))?);
             }
         }
-        let [base, gate] = best;
+        let [base, gate, drawn, limited] = best;
         decoding.push(json!({
             "rows": rows, "base_tokens_per_s": base, "gate_tokens_per_s": gate, "gate_over_base": gate / base,
+            "drawn_over_greedy": drawn / gate, "limited_over_greedy": limited / gate,
         }));
     }
     let wish = soup(&pool, Some(7))?;
@@ -107,10 +114,16 @@ fn soup(pool: &Pool, row: Option<usize>) -> Result<Arc<Soup>, Box<dyn Error>> {
 }
 
 /// Tokens per second of all rows together, from the moment on when all of them decode.
-fn decode(engine: &Engine, pool: &Arc<Pool>, soups: &[Arc<Soup>], tokens: usize) -> Result<f64, Box<dyn Error>> {
+fn decode(
+    engine: &Engine,
+    pool: &Arc<Pool>,
+    soups: &[Arc<Soup>],
+    (params, tokens): (&SamplingParams, usize),
+) -> Result<f64, Box<dyn Error>> {
     let submit = |(row, soup): (usize, &Arc<Soup>)| {
         let prompt = (0..PROMPT as u32).map(|i| (i * 31 + row as u32 * 7) % 250).collect();
-        let params = SamplingParams { max_new_tokens: tokens + 1, ignore_eos: true, ..SamplingParams::default() };
+        let params =
+            SamplingParams { max_new_tokens: tokens + 1, ignore_eos: true, seed: row as u64, ..params.clone() };
         let (pool, soup, path) = (pool.clone(), soup.clone(), PathChoice::Gate);
         engine.submit(Submission { prompt, pool, soup, path, client: row as u64, params })
     };

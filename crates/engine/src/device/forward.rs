@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_nn::ops::rms_norm;
 use candle_nn::rotary_emb::rope;
-use tureen_kernels::Likelihood;
+use tureen_cuda::{Chosen, VOCABULARY};
 
 use super::Part;
 use super::attention::{attend, by_head};
 use super::cache::{Cache, Numbers};
+use super::fault::Faults;
 use super::step::{Run, Step};
 use super::weights::{DeviceWeights, Layer, Target};
 use crate::kv::SequenceCache;
 use crate::model::Batch;
 use crate::model_config::ModelConfig;
+use crate::options::Fault;
 
 /// The architecture on a device, with the keys and values of all sequences.
 #[derive(Debug)]
@@ -26,11 +28,19 @@ pub(crate) struct DeviceModel {
     rotation: [Tensor; 2],
     cache: Cache,
     numbers: Arc<Numbers>,
+    /// Of a twin that is to fail.
+    faults: Option<Faults>,
 }
 
 impl DeviceModel {
     /// Prepares positions up to `context`, and `pages` of keys and values.
+    ///
+    /// # Errors
+    /// When the vocabulary has more tokens than are chosen from there, and when the device fails.
     pub(crate) fn new(config: ModelConfig, device: Device, dtype: DType, context: usize, pages: usize) -> Result<Self> {
+        if config.vocab_size > VOCABULARY {
+            bail!("tokens are chosen from {VOCABULARY} at the most; this base has {}", config.vocab_size);
+        }
         let frequencies = config.rope_frequencies();
         let angle = |position: usize| frequencies.iter().map(move |f| position as f64 * f);
         let table = |of: fn(f64) -> f64| {
@@ -39,7 +49,12 @@ impl DeviceModel {
         };
         let rotation = [table(f64::cos)?, table(f64::sin)?];
         let cache = Cache::new(&config, pages, &device, dtype)?;
-        Ok(Self { rotation, cache, numbers: Numbers::new(pages), config, device, dtype })
+        Ok(Self { rotation, cache, numbers: Numbers::new(pages), config, device, dtype, faults: None })
+    }
+
+    /// The same, which fails on purpose.
+    pub(crate) fn failing(self, fault: Fault) -> Self {
+        Self { faults: Some(Faults::new(fault)), ..self }
     }
 
     /// Where tensors go.
@@ -52,17 +67,22 @@ impl DeviceModel {
         &self.numbers
     }
 
-    /// Whether the device still does what it is told, after an error.
+    /// Whether the device still does what it is told, after an error. An error that breaks a context is told by every call
+    /// from then on; the second try is for one that was left behind by what was dropped meanwhile.
     pub(crate) fn responds(&self) -> bool {
-        Tensor::ones(1, DType::F32, &self.device).and_then(|one| one.to_vec1::<f32>()).is_ok()
+        let tried = || Tensor::ones(1, DType::F32, &self.device).and_then(|one| one.to_vec1::<f32>()).is_ok();
+        !self.faults.as_ref().is_some_and(Faults::is_lost) && (tried() || tried())
     }
 
-    /// Computes a batch: writes to the pages of `caches`, returns the logits of the wanted rows, in their order. The only wait
-    /// for the device is for these: where the likeliest token is enough for all rows, for sixteen bytes of each.
+    /// Computes a batch: writes to the pages of `caches`, returns what was chosen after the wanted rows, in their order, or
+    /// their logits. The only wait for the device is for these: sixteen bytes of each row where it chooses.
     ///
     /// # Errors
     /// When the device fails: what its pages hold is unknown then.
     pub(crate) fn forward(&self, batch: &Batch<'_>, caches: &[&SequenceCache]) -> Result<Found> {
+        if let Some(faults) = &self.faults {
+            faults.strike()?;
+        }
         let step = Step::new(batch, caches, &self.device)?;
         let rotation =
             [self.rotation[0].index_select(&step.positions, 0)?, self.rotation[1].index_select(&step.positions, 0)?];
@@ -109,45 +129,29 @@ impl DeviceModel {
             let count = wanted.len();
             let rows = hidden.index_select(&Tensor::from_vec(wanted, count, &self.device)?, 0)?;
             let normed = rms_norm(&rows, &run.weights.norm, self.config.rms_norm_eps as f32)?.to_dtype(self.dtype)?;
-            let logits = normed.matmul(&run.weights.head.t()?)?.to_dtype(DType::F32)?;
-            parts.push(if step.all { logits } else { sum_up(&logits)? });
+            parts.push(normed.matmul(&run.weights.head.t()?)?);
         }
-        let mut found = Found::default();
-        if parts.is_empty() {
-            return Ok(found);
+        let logits = match &parts[..] {
+            [] => None,
+            [logits] => Some(logits.clone()),
+            several => Some(Tensor::cat(several, 0)?),
+        };
+        match (&step.choices, logits) {
+            (Some(choices), Some(logits)) => Ok(Found::Chosen(tureen_cuda::choose(&logits, choices)?)),
+            (Some(_), None) => Ok(Found::Chosen(Vec::new())),
+            (None, Some(logits)) => Ok(Found::All(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)),
+            (None, None) => Ok(Found::All(Vec::new())),
         }
-        let values = Tensor::cat(&parts, 0)?.flatten_all()?.to_vec1::<f32>()?;
-        if step.all {
-            found.values = values;
-        } else {
-            let likelihood = |[best, largest, log_total, zero]: &[f32; 4]| Likelihood {
-                best: *best as u32,
-                largest: *largest,
-                log_total: *log_total,
-                finite: *zero == 0.0,
-            };
-            found.summed = values.as_chunks::<4>().0.iter().map(likelihood).collect();
-        }
-        Ok(found)
     }
 }
 
-/// Logits, or what sums them up: one of them is empty.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) values: Vec<f32>,
-    pub(crate) summed: Vec<Likelihood>,
-}
-
-/// Of each row of (rows, vocabulary), as in [`Likelihood`]: the likeliest token, its logit, the logarithm of the sum, and zero
-/// if all are finite; (rows, 4). Numbers of tokens are exact in f32.
-fn sum_up(logits: &Tensor) -> Result<Tensor> {
-    let largest = logits.max_keepdim(D::Minus1)?;
-    let total = logits.broadcast_sub(&largest)?.exp()?.sum_keepdim(D::Minus1)?.log()?;
-    let best = logits.argmax_keepdim(D::Minus1)?.to_dtype(DType::F32)?;
-    // What is infinite, or no number, times zero is no number.
-    let zero = (logits * 0.0)?.sum_keepdim(D::Minus1)?;
-    Tensor::cat(&[best, largest, total, zero], 1)
+/// What comes back from the device.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Logits (rows, vocabulary).
+    All(Vec<f32>),
+    /// A token for each of the rows.
+    Chosen(Vec<Chosen>),
 }
 
 /// Computes each run's rows of `x` with its own weights.

@@ -7,17 +7,18 @@
 //! ```
 //!
 //! Linear layers that read the same are packed: four products of a layer instead of seven, and as many thin ones. Nothing
-//! waits for the device but the step's end, when logits come back.
+//! waits for the device but the step's end, when the tokens that were chosen there come back.
 
 mod attention;
 mod cache;
+mod fault;
 mod forward;
 mod gates;
 mod step;
 mod weights;
 
 pub(crate) use cache::{DevicePage, Numbers};
-pub(crate) use forward::DeviceModel;
+pub(crate) use forward::{DeviceModel, Found};
 pub(crate) use gates::DeviceGates;
 pub(crate) use weights::{DeviceWeights, Target};
 

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
-use tureen_cuda::NOWHERE;
+use tureen_cuda::{NOWHERE, Uploaded};
 
 use super::gates::DeviceGates;
 use super::weights::DeviceWeights;
 use crate::kv::SequenceCache;
-use crate::model::{Batch, Group, Row, Want};
+use crate::model::{Batch, Group, Row};
 
 /// Neighbouring rows that share their weights.
 pub(super) struct Run<'a> {
@@ -53,9 +53,10 @@ pub(super) struct Step<'a> {
     /// Rows in the order of the spans, and the way back; `None` when that is their own.
     pub(super) order: Option<[Tensor; 2]>,
     pub(super) runs: Vec<Run<'a>>,
-    /// Rows whose logits are wanted, and whether it takes all of them for one of these.
+    /// Rows whose logits are wanted.
     pub(super) wanted: Vec<usize>,
-    pub(super) all: bool,
+    /// How a token is chosen after each of these; `None` where all logits are to come back.
+    pub(super) choices: Option<Uploaded>,
 }
 
 impl<'a> Step<'a> {
@@ -82,8 +83,9 @@ impl<'a> Step<'a> {
             spans,
             order,
             runs: runs(batch, device)?,
-            wanted: (0..rows.len()).filter(|row| rows[*row].want != Want::Nothing).collect(),
-            all: rows.iter().any(|row| row.want == Want::All),
+            wanted: (0..rows.len()).filter(|row| rows[*row].wanted).collect(),
+            // Now: the device has nothing to do yet that an upload would wait for.
+            choices: batch.choices.map(|choices| choices.upload(device)).transpose()?,
         })
     }
 }

@@ -60,7 +60,10 @@ impl Target<'_> {
         let gathered = 2 * context * config.num_key_value_heads * config.head_dim * size;
         // In f32, masked and as shares; a prompt alone takes up to four chunks in a step.
         let scored = 4 * config.num_attention_heads * rows.max(4 * options.prefill_chunk) * context * size_of::<f32>();
-        (gathered + scored + 2 * rows * config.vocab_size * size_of::<f32>()) as u64
+        // As computed, those of several soups beside each other, and with what biases and penalties change; of a step, or of
+        // a text that is scored.
+        let logits = 3 * rows.max(options.prefill_chunk) * config.vocab_size * size_of::<f32>();
+        (gathered + scored + logits) as u64
     }
 
     /// Bytes of what is read anew when tensors of these names change: of packed layers all of them.

@@ -31,7 +31,9 @@ impl Computing {
     pub(super) fn open(checkpoint: &Checkpoint, pool: &Pool, options: &EngineOptions) -> Result<Self, EngineError> {
         let opened = match options.device {
             DeviceChoice::Cpu => return Ok(Self::on_cpu(checkpoint, options)),
-            DeviceChoice::Twin => return Self::on(Device::Cpu, None, checkpoint, pool, options),
+            DeviceChoice::Twin | DeviceChoice::Failing(_) => {
+                return Self::on(Device::Cpu, None, checkpoint, pool, options);
+            }
             DeviceChoice::Auto => Self::on_gpu(0, checkpoint, pool, options),
             DeviceChoice::Cuda(index) => return Self::on_gpu(index, checkpoint, pool, options),
         };
@@ -82,6 +84,10 @@ impl Computing {
         let context = options.max_context;
         let pages = usize::try_from(pages).unwrap_or(usize::MAX).min(u32::MAX as usize / tureen_kernels::PAGE - 1);
         let on_device = DeviceModel::new(config.clone(), device.clone(), dtype, context, pages).map_err(failed)?;
+        let on_device = match options.device {
+            DeviceChoice::Failing(fault) => on_device.failing(fault),
+            _ => on_device,
+        };
         let accelerator = match facts {
             Some(_) => Some(Accelerator::new(Staging::new(&device, Staging::LANE_BYTES).map_err(failed)?)),
             None => None,

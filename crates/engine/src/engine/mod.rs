@@ -14,6 +14,7 @@ use std::sync::mpsc::TrySendError;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak, mpsc};
 use std::thread::JoinHandle;
 
+use tokio::sync::watch;
 use tureen_kernels::{Compute, Precision};
 use tureen_soup::{Pool, Revision, Soup};
 
@@ -74,7 +75,8 @@ struct Inner {
     places: Arc<AtomicUsize>,
     shadow_places: Arc<AtomicUsize>,
     eos: Arc<[u32]>,
-    healthy: Arc<AtomicBool>,
+    /// Until the scheduler ends.
+    healthy: watch::Receiver<bool>,
     stopping: AtomicBool,
     commands: mpsc::SyncSender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -182,7 +184,14 @@ impl Engine {
     /// Whether the scheduler is alive.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.0.healthy.load(Ordering::Acquire)
+        *self.0.healthy.borrow()
+    }
+
+    /// Ready when the scheduler is not alive any more: it was shut down, its GPU is lost, or it crashed. All generations
+    /// have ended then.
+    pub async fn ended(&self) {
+        // An error says that it is gone without a word.
+        let _ = self.0.healthy.clone().wait_for(|healthy| !healthy).await;
     }
 
     /// The instruction set of the kernels, or `cuda`.

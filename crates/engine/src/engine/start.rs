@@ -1,9 +1,10 @@
 //! From options to a running engine.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 
+use tokio::sync::watch;
 use tureen_kernels::{Compute, Isa, Team};
 use tureen_soup::Pool;
 
@@ -72,8 +73,8 @@ impl Engine {
             prefill_chunk: options.prefill_chunk,
             speculation: options.speculation,
         };
-        let healthy = Arc::new(AtomicBool::new(true));
-        let alive = Alive(healthy.clone());
+        let (alive, healthy) = watch::channel(true);
+        let alive = Alive(alive);
         let scheduler = Scheduler::new(setup, inbox);
         let thread = std::thread::Builder::new().name("tureen-scheduler".into()).spawn(move || {
             // Moved in: when this thread ends, however it does, the engine is not healthy any more.
@@ -107,11 +108,11 @@ impl Engine {
 }
 
 /// Marks the engine dead when its thread ends.
-struct Alive(Arc<AtomicBool>);
+struct Alive(watch::Sender<bool>);
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.send_replace(false);
     }
 }
 

@@ -3,14 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tureen_kernels::{CacheBatch, Compute, Isa, Likelihood, PageShape, Precision};
+use tureen_cuda::{Choices, Chosen};
+use tureen_kernels::{CacheBatch, Compute, Isa, PageShape, Precision};
 
 use super::gate::{Gates, Mix};
 use super::product::{Wanted, feed, project};
 use super::rope::Rope;
 use super::scratch::{Scratch, Span, reset};
 use super::weights::{Layout, Slot, Weights};
-use crate::device::DeviceModel;
+use crate::device::{DeviceModel, Found};
 use crate::kv::SequenceCache;
 use crate::model_config::ModelConfig;
 
@@ -31,26 +32,17 @@ pub(crate) struct Row {
     pub(crate) position: usize,
     /// Index of its sequence's cache.
     pub(crate) cache: usize,
-    /// What is wanted of the logits after it.
-    pub(crate) want: Want,
+    /// Whether something is wanted of the logits after it.
+    pub(crate) wanted: bool,
 }
 
-/// What is wanted of the logits after a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
-    Nothing,
-    /// What sums them up is enough: the likeliest token is chosen.
-    Summed,
-    All,
-}
-
-/// Logits of the wanted rows, in their order.
+/// What is behind the wanted rows, in their order.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Logits<'s> {
-    /// (rows, vocabulary); empty where a device summed them up, which it does when that is enough for all rows.
-    pub(crate) values: &'s [f32],
-    /// What the device summed up; `None` where the values are.
-    pub(crate) summed: Option<&'s [Likelihood]>,
+pub(crate) enum Logits<'s> {
+    /// (rows, vocabulary)
+    All(&'s [f32]),
+    /// What a device chose from them: the logits stay there.
+    Chosen(&'s [Chosen]),
 }
 
 /// Neighbouring rows that share their parameters.
@@ -67,6 +59,8 @@ pub(crate) struct Batch<'a> {
     /// For each row, its gate; `None` in groups without.
     pub(crate) mixes: &'a [Option<Arc<Mix>>],
     pub(crate) groups: &'a [Group],
+    /// How a device chooses after each wanted row; `None` where all logits are to come back, as they do on the CPU.
+    pub(crate) choices: Option<&'a Choices>,
 }
 
 impl Model {
@@ -111,7 +105,7 @@ impl Model {
         Scratch::new(isa, &self.config, self.precision)
     }
 
-    /// Computes a batch: writes to the caches, returns the logits of the wanted rows.
+    /// Computes a batch: writes to the caches, returns the logits of the wanted rows, or what a device chose from them.
     ///
     /// Rows of one sequence are neighbours, in the order of their positions.
     ///
@@ -125,13 +119,17 @@ impl Model {
         s: &'s mut Scratch,
     ) -> candle_core::Result<Logits<'s>> {
         match &self.device {
-            None => Ok(Logits { values: self.compute(compute, batch, caches, s), summed: None }),
+            None => Ok(Logits::All(self.compute(compute, batch, caches, s))),
             Some(device) => {
                 let caches: Vec<&SequenceCache> = caches.map(|cache| &*cache).collect();
-                let found = device.forward(batch, &caches)?;
-                (s.logits, s.summed) = (found.values, found.summed);
-                let summed = s.logits.is_empty().then_some(&s.summed[..]);
-                Ok(Logits { values: &s.logits, summed })
+                match device.forward(batch, &caches)? {
+                    Found::All(logits) => s.logits = logits,
+                    Found::Chosen(chosen) => {
+                        s.chosen = chosen;
+                        return Ok(Logits::Chosen(&s.chosen));
+                    }
+                }
+                Ok(Logits::All(&s.logits))
             }
         }
     }

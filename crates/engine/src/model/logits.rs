@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tureen_kernels::{Product, Term};
 
-use super::forward::{Step, Want};
+use super::forward::Step;
 use super::product::{Run, runs};
 use super::scratch::{Scratch, reset};
 use super::weights::HostWeights;
@@ -29,7 +29,7 @@ impl Step<'_> {
         let mut counts: SmallVec<[usize; 4]> = SmallVec::new();
         for group in self.batch.groups {
             let before = wanted;
-            for row in group.rows.clone().filter(|row| self.batch.rows[*row].want != Want::Nothing) {
+            for row in group.rows.clone().filter(|row| self.batch.rows[*row].wanted) {
                 s.hidden.copy_within(row * width..(row + 1) * width, wanted * width);
                 wanted += 1;
             }
@@ -44,7 +44,7 @@ impl Step<'_> {
         }
         let (mut start, mut left) = (0, &mut s.logits[..]);
         for Run { rows, matrices: [head], .. } in runs(self.batch.groups, |w| [&w.head]) {
-            let count = rows.filter(|row| self.batch.rows[*row].want != Want::Nothing).count();
+            let count = rows.filter(|row| self.batch.rows[*row].wanted).count();
             let own;
             (own, left) = left.split_at_mut(count * vocabulary);
             let term = Term { x: s.normed.range(start..start + count), w: head.panels(), first: 0 };

@@ -9,7 +9,7 @@ mod rope;
 mod scratch;
 pub(crate) mod weights;
 
-pub(crate) use forward::{Batch, Group, Logits, Model, Row, Want};
+pub(crate) use forward::{Batch, Group, Logits, Model, Row};
 pub(crate) use gate::{Gates, Mix};
 pub(crate) use scratch::Scratch;
 pub(crate) use weights::{Layout, Source, Weights};

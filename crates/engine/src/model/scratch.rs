@@ -1,6 +1,7 @@
 //! Buffers of the forward pass, reused from step to step.
 
-use tureen_kernels::{CacheBuffers, Isa, Likelihood, Precision, Rows};
+use tureen_cuda::Chosen;
+use tureen_kernels::{CacheBuffers, Isa, Precision, Rows};
 
 use crate::model_config::ModelConfig;
 
@@ -20,8 +21,8 @@ pub(crate) struct Scratch {
     /// The feed-forward network's inside, (rows, intermediate).
     pub(super) inner: Rows,
     pub(super) logits: Vec<f32>,
-    /// What a device summed up in place of them.
-    pub(super) summed: Vec<Likelihood>,
+    /// What a device chose from them.
+    pub(super) chosen: Vec<Chosen>,
     /// One for each group of rows and linear layer of a product.
     pub(super) gated: Vec<Gated>,
     pub(super) pages: CacheBuffers,
@@ -54,7 +55,7 @@ impl Scratch {
             mixed_rows: Rows::new(isa, precision, config.num_attention_heads * config.head_dim),
             inner: Rows::new(isa, precision, config.intermediate_size),
             logits: Vec::new(),
-            summed: Vec::new(),
+            chosen: Vec::new(),
             gated: Vec::new(),
             pages: CacheBuffers::default(),
             spans: Vec::new(),

@@ -67,7 +67,8 @@ pub(super) fn allows_all(params: &SamplingParams) -> bool {
     params.top_k == 0 && params.top_p >= 1.0 && params.min_p <= 0.0
 }
 
-fn limits_count(params: &SamplingParams, vocabulary: usize) -> bool {
+/// Whether `top_k` leaves any token out.
+pub(super) fn limits_count(params: &SamplingParams, vocabulary: usize) -> bool {
     (1..vocabulary).contains(&params.top_k)
 }
 

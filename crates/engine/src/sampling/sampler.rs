@@ -1,7 +1,10 @@
 //! Chooses tokens for one sequence.
 
+use std::collections::BTreeMap;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tureen_cuda::Chosen;
 use tureen_kernels::Likelihood;
 
 use super::filter::{Filter, Weighing, allows_all};
@@ -13,6 +16,25 @@ pub(crate) struct Sampled {
     pub(crate) id: u32,
     /// Natural logarithm of the model's own probability: before bias, penalty, temperature and filters.
     pub(crate) logprob: f32,
+}
+
+/// What is known of the token after a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum After<'a> {
+    /// Its logits, and what sums them up.
+    Logits(&'a [f32], &'a Likelihood),
+    /// What a device chose, by the rule of [`Sampler::describe`].
+    Chosen(&'a Chosen),
+}
+
+impl After<'_> {
+    /// Whether all logits are finite.
+    pub(crate) fn is_finite(self) -> bool {
+        match self {
+            Self::Logits(_, likelihood) => likelihood.finite,
+            Self::Chosen(chosen) => chosen.id.is_some(),
+        }
+    }
 }
 
 /// Buffers of a choice, for all sequences: they choose one after the other. Allocated once.
@@ -33,17 +55,23 @@ impl Choosing {
 /// The state of one sequence's choices: the same logits and seed give the same tokens.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    params: SamplingParams,
-    rng: ChaCha8Rng,
+    pub(super) params: SamplingParams,
+    /// [`SamplingParams::logit_bias`] by token, none of them twice.
+    pub(super) biases: Vec<(u32, f32)>,
+    pub(super) rng: ChaCha8Rng,
     /// Tokens of prompt and answer, one bit each; empty when no penalty needs them.
-    seen: Vec<u64>,
+    pub(super) seen: Vec<u64>,
 }
 
 impl Sampler {
     pub(crate) fn new(params: SamplingParams, prompt: &[u32], vocabulary: usize) -> Self {
         let words = if params.repetition_penalty == 1.0 { 0 } else { vocabulary.div_ceil(64) };
         let rng = ChaCha8Rng::seed_from_u64(params.seed);
-        let mut sampler = Self { params, rng, seen: vec![0; words] };
+        let mut biases = BTreeMap::new();
+        for (id, bias) in &params.logit_bias {
+            *biases.entry(*id).or_insert(0.0) += bias;
+        }
+        let mut sampler = Self { params, biases: biases.into_iter().collect(), rng, seen: vec![0; words] };
         prompt.iter().for_each(|id| sampler.see(*id));
         sampler
     }
@@ -52,25 +80,30 @@ impl Sampler {
         &self.params
     }
 
-    /// Whether [`Self::sample`] reads logits at all, and not only what sums them up.
-    pub(crate) fn needs_logits(&self) -> bool {
-        self.params.temperature > 0.0 || !self.params.logit_bias.is_empty() || !self.seen.is_empty()
+    /// The next token, or `None` when a logit is not finite: an arg-max over NaN would answer token 0 and hide it.
+    pub(crate) fn sample(&mut self, after: After<'_>, buffers: &mut Choosing) -> Option<Sampled> {
+        let sampled = match after {
+            After::Logits(logits, likelihood) => self.sample_from(logits, likelihood, buffers)?,
+            After::Chosen(Chosen { id, logprob }) => {
+                let sampled = Sampled { id: (*id)?, logprob: *logprob };
+                if self.params.temperature > 0.0 {
+                    // The draw that was described.
+                    self.rng.random::<f64>();
+                }
+                sampled
+            }
+        };
+        self.see(sampled.id);
+        Some(sampled)
     }
 
-    /// The next token, or `None` when a logit is not finite: an arg-max over NaN would answer token 0 and hide it.
-    /// `likelihood` sums up `logits`, which may be empty where they are not needed.
-    pub(crate) fn sample(
-        &mut self,
-        logits: &[f32],
-        likelihood: &Likelihood,
-        buffers: &mut Choosing,
-    ) -> Option<Sampled> {
+    fn sample_from(&mut self, logits: &[f32], likelihood: &Likelihood, buffers: &mut Choosing) -> Option<Sampled> {
         let Likelihood { best, largest, log_total, finite } = *likelihood;
         if !finite {
             return None;
         }
         let Choosing { adjusted, weights, filter } = buffers;
-        let id = if self.params.logit_bias.is_empty() && self.seen.is_empty() {
+        let id = if self.biases.is_empty() && !self.penalises() {
             self.choose(logits, (best, largest), weights, filter)
         } else {
             adjusted.clear();
@@ -78,9 +111,24 @@ impl Sampler {
             self.adjust(adjusted);
             self.choose(adjusted, likeliest(adjusted), weights, filter)
         };
-        self.see(id);
         let logit = if id == best { largest } else { logits[id as usize] };
         Some(Sampled { id, logprob: logit - largest - log_total })
+    }
+
+    /// Whether tokens that were seen are told from others.
+    pub(super) fn penalises(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
+    pub(super) fn saw(&self, id: u32) -> bool {
+        self.seen.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    }
+
+    /// Tokens of prompt and answer, where a penalty needs them.
+    pub(super) fn seen_tokens(&self) -> impl Iterator<Item = u32> {
+        let words = self.seen.iter().enumerate().filter(|(_, word)| **word != 0);
+        words
+            .flat_map(|(at, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at as u32 * 64 + bit))
     }
 
     fn see(&mut self, id: u32) {
@@ -90,15 +138,13 @@ impl Sampler {
     }
 
     fn adjust(&self, logits: &mut [f32]) {
-        for (id, bias) in &self.params.logit_bias {
+        for (id, bias) in &self.biases {
             logits[*id as usize] += bias;
         }
         let penalty = self.params.repetition_penalty;
-        for (at, word) in self.seen.iter().enumerate().filter(|(_, word)| **word != 0) {
-            for bit in (0..64).filter(|bit| word >> bit & 1 == 1) {
-                let logit = &mut logits[at * 64 + bit];
-                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
-            }
+        for id in self.seen_tokens() {
+            let logit = &mut logits[id as usize];
+            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
         }
     }
 

@@ -7,7 +7,7 @@ use super::Setup;
 use super::served::Served;
 use crate::error::{GenerationError, SubmitError};
 use crate::kv::SequenceCache;
-use crate::model::{Batch, Group, Row, Want};
+use crate::model::{Batch, Group, Logits, Row};
 
 /// One text to compute.
 pub(crate) struct LogitsJob {
@@ -18,9 +18,13 @@ pub(crate) struct LogitsJob {
 }
 
 impl LogitsJob {
-    pub(super) fn run(self, setup: &Setup) {
+    /// Computes it; tells whether that went well.
+    pub(super) fn run(self, setup: &Setup) -> bool {
         let result = catch_unwind(AssertUnwindSafe(|| self.compute(setup)));
-        let _ = self.reply.send(result.unwrap_or(Err(GenerationError::Panicked)));
+        let result = result.unwrap_or(Err(GenerationError::Panicked));
+        let went_well = result.is_ok();
+        let _ = self.reply.send(result);
+        went_well
     }
 
     pub(super) fn refuse(self, error: GenerationError) {
@@ -40,7 +44,7 @@ impl LogitsJob {
         let mut all = Vec::with_capacity(self.tokens.len());
         for tokens in self.tokens.chunks(setup.prefill_chunk) {
             let start = cache.computed();
-            let row = |(i, token): (usize, &u32)| Row { token: *token, position: start + i, cache: 0, want: Want::All };
+            let row = |(i, token): (usize, &u32)| Row { token: *token, position: start + i, cache: 0, wanted: true };
             let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
             let gates = match &self.served {
                 Served::Gate(Some((gates, _))) => Some(gates.clone()),
@@ -48,11 +52,13 @@ impl LogitsJob {
             };
             let mixes = vec![self.served.mix().cloned(); rows.len()];
             let groups = [Group { rows: 0..rows.len(), weights: weights.clone(), gates }];
-            let batch = Batch { rows: &rows, mixes: &mixes, groups: &groups };
+            let batch = Batch { rows: &rows, mixes: &mixes, groups: &groups, choices: None };
             let caches = std::iter::once(&mut cache);
             let logits = setup.model.forward(&setup.compute, &batch, caches, &mut scratch);
-            let logits = logits.map_err(|e| GenerationError::of_device(&e))?;
-            all.extend(logits.values.chunks_exact(setup.model.config().vocab_size).map(<[f32]>::to_vec));
+            let Logits::All(logits) = logits.map_err(|e| GenerationError::of_device(&e))? else {
+                unreachable!("nothing was to be chosen")
+            };
+            all.extend(logits.chunks_exact(setup.model.config().vocab_size).map(<[f32]>::to_vec));
             cache.advance(rows.len());
         }
         Ok(all)

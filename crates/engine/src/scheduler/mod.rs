@@ -31,7 +31,7 @@ use crate::budget::Budget;
 use crate::error::GenerationError;
 use crate::kv::Kv;
 use crate::model::{Batch, Logits, Model, Scratch, Weights};
-use crate::sampling::Choosing;
+use crate::sampling::{After, Choosing};
 use crate::soups::SoupCache;
 use crate::stats::Counters;
 use plan::Plan;
@@ -127,11 +127,14 @@ impl Scheduler {
                 Ok(Some(command)) => self.take(command),
                 Ok(None) => {
                     self.step();
-                    if self.lost {
-                        return self.shut_down();
+                    if !self.lost && !self.scoring.step(&self.setup, &mut self.scratch, &mut self.likelihoods) {
+                        self.look();
                     }
-                    self.scoring.step(&self.setup, &mut self.scratch, &mut self.likelihoods);
                 }
+            }
+            if self.lost {
+                tracing::error!("the GPU does nothing any more; the engine stops");
+                return self.shut_down();
             }
         }
     }
@@ -150,7 +153,11 @@ impl Scheduler {
     fn take(&mut self, command: Command) {
         match command {
             Command::Submit(sequence) => self.queue.enter(*sequence, &self.running),
-            Command::Logits(job) => job.run(&self.setup),
+            Command::Logits(job) => {
+                if !job.run(&self.setup) {
+                    self.look();
+                }
+            }
             Command::Score(job) => self.scoring.enter(*job),
             Command::Wake | Command::Shutdown => {}
             #[cfg(test)]
@@ -203,10 +210,16 @@ impl Scheduler {
         plan.make(running, base, *prefill_chunk);
         #[cfg(test)]
         assert!(!std::mem::take(&mut self.panic_next), "injected by a test");
-        let batch = Batch { rows: &plan.rows, mixes: &plan.mixes, groups: &plan.groups };
+        let vocabulary = model.config().vocab_size;
+        let chooses = model.device().is_some();
+        if chooses {
+            plan.describe(running, vocabulary);
+        }
+        let choices = chooses.then_some(&plan.choices);
+        let batch = Batch { rows: &plan.rows, mixes: &plan.mixes, groups: &plan.groups, choices };
         let caches = running.iter_mut().map(|sequence| &mut sequence.cache);
         let logits = model.forward(compute, &batch, caches, &mut self.scratch);
-        let Logits { values, summed } = logits.map_err(|e| GenerationError::of_device(&e))?;
+        let logits = logits.map_err(|e| GenerationError::of_device(&e))?;
         let gated = plan.groups.iter().filter(|g| g.gates.is_some()).map(|g| g.rows.len() as u64).sum();
         counters.gate_tokens.fetch_add(gated, Relaxed);
         for (sequence, count) in
@@ -216,18 +229,16 @@ impl Scheduler {
             sequence.cache.advance(*count);
             sequence.share_prefix();
         }
-        let vocabulary = model.config().vocab_size;
-        self.likelihoods.resize(plan.sampled.len(), Likelihood::default());
-        match summed {
-            Some(summed) => self.likelihoods.copy_from_slice(summed),
-            None => compute.likelihoods(values, vocabulary, &mut self.likelihoods),
-        }
-        // Where they were summed up elsewhere, there are no logits, and nobody needs them.
-        let logits = |row: usize| values.get(row * vocabulary..(row + 1) * vocabulary).unwrap_or_default();
-        let mut rows = self.likelihoods.iter().enumerate().map(|(row, likelihood)| (logits(row), likelihood));
-        for own in plan.sampled.chunk_by(|a, b| a == b) {
-            running[own[0]].advance(rows.clone().take(own.len()), &mut self.choosing, counters);
-            rows.nth(own.len() - 1);
+        match logits {
+            Logits::All(logits) => {
+                self.likelihoods.resize(plan.sampled.len(), Likelihood::default());
+                compute.likelihoods(logits, vocabulary, &mut self.likelihoods);
+                let rows = logits.chunks_exact(vocabulary).zip(&self.likelihoods);
+                advance(running, plan, rows.map(|(l, sum)| After::Logits(l, sum)), &mut self.choosing, counters);
+            }
+            Logits::Chosen(chosen) => {
+                advance(running, plan, chosen.iter().map(After::Chosen), &mut self.choosing, counters);
+            }
         }
         Ok(())
     }
@@ -237,12 +248,17 @@ impl Scheduler {
         self.setup.counters.panics.fetch_add(1, Relaxed);
         tracing::error!(rows = self.plan.rows.len(), %error, "a step failed; its requests were ended");
         self.scratch = self.setup.scratch();
-        self.lost = self.setup.model.device().is_some_and(|device| !device.responds());
+        self.look();
         // Shorter when planning itself crashed: then it may be any of them.
         let counts = self.plan.counts.iter().copied().chain(std::iter::repeat(1));
         for (sequence, _) in self.running.iter_mut().zip(counts).filter(|(s, count)| *count > 0 && !s.ended) {
             sequence.fail(error.clone());
         }
+    }
+
+    /// After a failure: whether the device is still there.
+    fn look(&mut self) {
+        self.lost = self.setup.model.device().is_some_and(|device| !device.responds());
     }
 
     fn shut_down(mut self) {
@@ -259,6 +275,20 @@ impl Scheduler {
             }
         }
         self.count_running();
+    }
+}
+
+/// Gives each sequence what is known behind its rows.
+fn advance<'a>(
+    running: &mut [Sequence],
+    plan: &Plan,
+    mut rows: impl Iterator<Item = After<'a>> + Clone,
+    choosing: &mut Choosing,
+    counters: &Counters,
+) {
+    for own in plan.sampled.chunk_by(|a, b| a == b) {
+        running[own[0]].advance(rows.clone().take(own.len()), choosing, counters);
+        rows.nth(own.len() - 1);
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tureen_cuda::Choices;
+
 use super::sequence::Sequence;
 use super::served::Served;
 use super::share::{Demand, share};
-use crate::model::{Group, Mix, Row, Want, Weights};
+use crate::model::{Group, Mix, Row, Weights};
 
 /// Chunks of prompts in a step that no running stream waits for: larger products, fewer steps.
 const UNHURRIED: usize = 4;
@@ -21,6 +23,8 @@ pub(super) struct Plan {
     pub(super) sampled: Vec<usize>,
     /// For each running sequence, how many of its tokens are computed, drafted ones among them.
     pub(super) counts: Vec<usize>,
+    /// How tokens are chosen after the rows that ask for logits, where a device does that.
+    pub(super) choices: Choices,
     order: Vec<usize>,
     demands: Vec<Demand>,
 }
@@ -46,6 +50,13 @@ impl Plan {
         }
     }
 
+    /// Says how a device chooses after each row that asks for logits.
+    pub(super) fn describe(&mut self, running: &[Sequence], vocabulary: usize) {
+        for own in self.sampled.chunk_by(|a, b| a == b) {
+            running[own[0]].describe(vocabulary, &mut self.choices);
+        }
+    }
+
     /// Lets go of the parameters: they live as long as their leases say, not as long as this.
     pub(super) fn clear(&mut self) {
         self.rows.clear();
@@ -53,6 +64,7 @@ impl Plan {
         self.groups.clear();
         self.sampled.clear();
         self.counts.clear();
+        self.choices.clear();
     }
 
     fn count(&mut self, running: &[Sequence], chunk: usize) {
@@ -73,13 +85,9 @@ impl Plan {
         let computed = sequence.cache.computed();
         for position in computed..computed + self.counts[index] {
             // After the last token, and after each of its draft.
-            let want = match position + 1 >= sequence.tokens.len() {
-                true if sequence.needs_logits() => Want::All,
-                true => Want::Summed,
-                false => Want::Nothing,
-            };
-            self.rows.push(Row { token: sequence.token(position), position, cache: index, want });
-            if want != Want::Nothing {
+            let wanted = position + 1 >= sequence.tokens.len();
+            self.rows.push(Row { token: sequence.token(position), position, cache: index, wanted });
+            if wanted {
                 self.sampled.push(index);
             }
             self.mixes.push(sequence.served.mix().cloned());

@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tureen_cuda::{Choices, Rule};
 use tureen_kernels::Likelihood;
 
 use super::Setup;
 use super::sequence::Place;
 use crate::error::{GenerationError, SubmitError};
 use crate::kv::SequenceCache;
-use crate::model::{Batch, Gates, Group, Mix, Row, Scratch, Want};
+use crate::model::{Batch, Gates, Group, Logits, Mix, Row, Scratch};
 
 /// For each soup, the log-probability of each token of the answer.
 pub(crate) type Scores = Vec<Vec<f32>>;
@@ -93,19 +94,30 @@ impl ScoreJob {
         }
         let count = (setup.prefill_chunk / self.mixes.len()).max(1).min(self.positions() - self.computed);
         let (rows, mixes, groups) = self.plan(count, setup);
-        let batch = Batch { rows: &rows, mixes: &mixes, groups: &groups };
+        let wanted: Vec<&Row> = rows.iter().filter(|row| row.wanted).collect();
+        let next = |row: &Row| self.tokens[row.position + 1];
+        let choices = setup.model.device().map(|_| given(wanted.iter().map(|row| next(row))));
+        let batch = Batch { rows: &rows, mixes: &mixes, groups: &groups, choices: choices.as_ref() };
         let logits = setup.model.forward(&setup.compute, &batch, self.caches.iter_mut(), scratch);
-        let logits = logits.map_err(|e| GenerationError::of_device(&e))?.values;
-        let vocabulary = setup.model.config().vocab_size;
-        let wanted: Vec<&Row> = rows.iter().filter(|row| row.want == Want::All).collect();
-        likelihoods.resize(wanted.len(), Likelihood::default());
-        setup.compute.likelihoods(logits, vocabulary, likelihoods);
-        for ((row, logits), likelihood) in wanted.iter().zip(logits.chunks_exact(vocabulary)).zip(likelihoods) {
-            if !likelihood.finite {
-                return Err(GenerationError::NotFinite);
+        match logits.map_err(|e| GenerationError::of_device(&e))? {
+            Logits::All(logits) => {
+                let vocabulary = setup.model.config().vocab_size;
+                likelihoods.resize(wanted.len(), Likelihood::default());
+                setup.compute.likelihoods(logits, vocabulary, likelihoods);
+                for ((row, logits), likelihood) in wanted.iter().zip(logits.chunks_exact(vocabulary)).zip(likelihoods) {
+                    if !likelihood.finite {
+                        return Err(GenerationError::NotFinite);
+                    }
+                    let logit = logits[next(row) as usize];
+                    self.scores[row.cache].push(logit - likelihood.largest - likelihood.log_total);
+                }
             }
-            let next = self.tokens[row.position + 1] as usize;
-            self.scores[row.cache].push(logits[next] - likelihood.largest - likelihood.log_total);
+            Logits::Chosen(chosen) => {
+                for (row, chosen) in wanted.iter().zip(chosen) {
+                    chosen.id.ok_or(GenerationError::NotFinite)?;
+                    self.scores[row.cache].push(chosen.logprob);
+                }
+            }
         }
         self.caches.iter_mut().for_each(|cache| cache.advance(count));
         self.computed += count;
@@ -122,7 +134,7 @@ impl ScoreJob {
                 token: self.tokens[position],
                 position,
                 cache,
-                want: if position + 1 >= self.prompt_tokens { Want::All } else { Want::Nothing },
+                wanted: position + 1 >= self.prompt_tokens,
             }));
             let same = groups.last().is_some_and(|group| group.gates.is_some() == mix.is_some());
             if !same {
@@ -134,6 +146,13 @@ impl ScoreJob {
         }
         (rows, mixes, groups)
     }
+}
+
+/// The rules by which a device tells the log-probability of each of `tokens`.
+fn given(tokens: impl Iterator<Item = u32>) -> Choices {
+    let mut choices = Choices::default();
+    tokens.for_each(|token| choices.push(&Rule::Given(token), 1.0, []));
+    choices
 }
 
 /// Texts that are scored, the first one first.
@@ -157,21 +176,22 @@ impl Scoring {
         self.0.drain(..)
     }
 
-    /// Computes one piece of the first text.
-    pub(super) fn step(&mut self, setup: &Setup, scratch: &mut Scratch, likelihoods: &mut Vec<Likelihood>) {
-        let Some(job) = self.0.front_mut() else { return };
+    /// Computes one piece of the first text; tells whether that went well.
+    pub(super) fn step(&mut self, setup: &Setup, scratch: &mut Scratch, likelihoods: &mut Vec<Likelihood>) -> bool {
+        let Some(job) = self.0.front_mut() else { return true };
         let piece = catch_unwind(AssertUnwindSafe(|| job.advance(setup, scratch, likelihoods)));
         let result = piece.unwrap_or_else(|_| {
             *scratch = setup.scratch();
             Err(GenerationError::Panicked)
         });
-        let done = job.computed == job.positions();
-        if (done || result.is_err())
+        let (done, went_well) = (job.computed == job.positions(), result.is_ok());
+        if (done || !went_well)
             && let Some(ScoreJob { reply, scores, caches, place, .. }) = self.0.pop_front()
         {
             // Its pages and its place are back before anybody hears of it.
             drop((caches, place));
             let _ = reply.send(result.map(|()| scores));
         }
+        went_well
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tureen_kernels::Likelihood;
+use tureen_cuda::Choices;
 
 use super::draft::Draft;
 use super::queue::Ticket;
@@ -13,7 +13,7 @@ use crate::answer::{End, Teller, Told};
 use crate::error::GenerationError;
 use crate::event::FinishReason;
 use crate::kv::{PrefixKey, SequenceCache};
-use crate::sampling::{Choosing, Sampled, Sampler, StopWatch};
+use crate::sampling::{After, Choosing, Sampled, Sampler, StopWatch};
 use crate::stats::Counters;
 
 /// A place among the requests that are running or waiting, given back on drop.
@@ -138,9 +138,9 @@ impl Sequence {
         self.cache.find(self.prefix, &self.tokens)
     }
 
-    /// Whether choosing its next token takes all logits, and not only the likeliest.
-    pub(super) fn needs_logits(&self) -> bool {
-        self.sampler.needs_logits()
+    /// Says how a device chooses its next token, and those after its draft.
+    pub(super) fn describe(&self, vocabulary: usize, to: &mut Choices) {
+        self.sampler.describe(self.draft.tokens(), vocabulary, to);
     }
 
     /// Leaves its full pages to others.
@@ -183,25 +183,25 @@ impl Sequence {
     }
 
     /// Chooses the next token from the logits after the last one; more of them from those after its draft, as long as
-    /// they are what was drafted. `rows` are logits, where they are needed, and what sums them up.
+    /// they are what was drafted.
     pub(super) fn advance<'a>(
         &mut self,
-        rows: impl Iterator<Item = (&'a [f32], &'a Likelihood)> + Clone,
+        rows: impl Iterator<Item = After<'a>> + Clone,
         choosing: &mut Choosing,
         counters: &Counters,
     ) {
-        if self.drafted() > 0 && !rows.clone().all(|(_, likelihood)| likelihood.finite) {
+        if self.drafted() > 0 && !rows.clone().all(After::is_finite) {
             // A draft that is no number may spoil the rows before it, and those to come where its values stay: they are
             // multiplied with zero. All of it is computed again, as it would be without a draft.
             self.draft.give_up();
             return self.cache.forget_partial();
         }
         let mut right = 0;
-        for (logits, likelihood) in rows {
+        for after in rows {
             if self.is_decoding() {
                 self.cache.advance(1);
             }
-            let Some(sampled) = self.sampler.sample(logits, likelihood, choosing) else {
+            let Some(sampled) = self.sampler.sample(after, choosing) else {
                 return self.fail(GenerationError::NotFinite);
             };
             let as_drafted = self.draft.tokens().get(right) == Some(&sampled.id);

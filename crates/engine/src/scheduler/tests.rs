@@ -11,7 +11,7 @@ use super::{Admitted, Place, Rank, Sequence, Served};
 use crate::answer::answer;
 use crate::budget::Budget;
 use crate::kv::{Kv, PrefixKey, SequenceCache};
-use crate::sampling::{Choosing, Sampler, SamplingParams};
+use crate::sampling::{After, Choosing, Sampler, SamplingParams};
 use crate::stats::Counters;
 
 /// Makes sequences that can wait; nobody computes them.
@@ -111,7 +111,7 @@ fn a_draft_that_is_no_number_is_computed_again_without() {
     let mut sequence = maker.sequence(5);
     let mut advance = |sequence: &mut Sequence, finite: &[bool]| {
         let (logits, likelihoods) = rows(finite);
-        sequence.advance(likelihoods.iter().map(|l| (&logits[..], l)), &mut choosing, &counters);
+        sequence.advance(likelihoods.iter().map(|l| After::Logits(&logits, l)), &mut choosing, &counters);
     };
     assert!(sequence.cache.reserve(40));
     sequence.cache.advance(1);

@@ -2,7 +2,7 @@
 
 use picollama::{Base, PolicySpec};
 use tureen_engine::PathChoice::{Auto, Gate, Materialised};
-use tureen_engine::{DeviceChoice, Engine, EngineOptions, Event, SamplingParams, SoupPath};
+use tureen_engine::{DeviceChoice, Engine, EngineOptions, Event, Fault, SamplingParams, SoupPath};
 use tureen_soup::{MergeOptions, Method};
 
 use crate::common::{Fixture, events, options, prompt, sampled, until};
@@ -15,8 +15,32 @@ fn twin(fixture: &Fixture, options: EngineOptions) -> Engine {
     fixture.engine_with(EngineOptions { device: DeviceChoice::Twin, ..options })
 }
 
+fn failing(fixture: &Fixture, fault: Fault) -> Engine {
+    fixture.engine_with(EngineOptions { device: DeviceChoice::Failing(fault), ..options() })
+}
+
+/// Why a generation broke off.
+fn code(events: &[Event]) -> Option<&'static str> {
+    match events.last() {
+        Some(Event::Failed(error)) => Some(error.code()),
+        _ => None,
+    }
+}
+
 fn greedy(max_new_tokens: usize) -> SamplingParams {
     SamplingParams { max_new_tokens, ignore_eos: true, ..SamplingParams::default() }
+}
+
+/// All that a sampler knows.
+fn filtered(seed: u64, max_new_tokens: usize) -> SamplingParams {
+    SamplingParams {
+        top_k: 50,
+        top_p: 0.9,
+        min_p: 0.01,
+        repetition_penalty: 1.2,
+        logit_bias: vec![(7, 2.0), (11, -100.0)],
+        ..sampled(seed, max_new_tokens)
+    }
 }
 
 /// Tokens and log-probabilities.
@@ -86,8 +110,11 @@ fn different_soups_in_one_batch_are_each_as_they_are_alone() {
     });
     let requests = wishes.enumerate().map(|(i, (wish, method))| {
         let soup = fixture.soup(&wish, method);
-        // With one row that samples, all logits come back from the device; without, what sums them up.
-        let params = if i == 5 { sampled(7, 4) } else { greedy(10) };
+        let params = match i % 3 {
+            0 => greedy(10),
+            1 => sampled(7, 10),
+            _ => filtered(i as u64, 10),
+        };
         fixture.submission(&prompt(3 + 13 * i, i as u32), &soup, params)
     });
     let requests: Vec<_> = requests.collect();
@@ -148,15 +175,19 @@ fn drafts_change_no_answer() {
     let fixture = Fixture::new();
     let soup = fixture.soup(WISH, Method::Exact);
     let repeated: Vec<u32> = std::iter::repeat_n(prompt(7, 3), 6).flatten().collect();
-    let request = fixture.submission(&repeated, &soup, greedy(40));
-    let run = |speculation| {
-        let engine = twin(&fixture, EngineOptions { speculation, ..options() });
-        let answer = answer(&events(engine.submit(request.clone()).unwrap()));
-        (answer, engine.stats().drafted_tokens)
-    };
-    let ((with, drafted), (without, none)) = (run(true), run(false));
-    assert!(drafted > 0 && none == 0);
-    assert_same(&with, &without, "drafts");
+    // So sure of itself that it repeats what it was told.
+    let sure = SamplingParams { temperature: 0.05, repetition_penalty: 0.9, ..filtered(3, 40) };
+    for params in [greedy(40), sure] {
+        let request = fixture.submission(&repeated, &soup, params);
+        let run = |speculation| {
+            let engine = twin(&fixture, EngineOptions { speculation, ..options() });
+            let answer = answer(&events(engine.submit(request.clone()).unwrap()));
+            (answer, engine.stats())
+        };
+        let ((with, stats), (without, none)) = (run(true), run(false));
+        assert!(stats.drafted_tokens > 0 && stats.accepted_tokens > 0 && none.drafted_tokens == 0, "{stats:?}");
+        assert_same(&with, &without, "drafts");
+    }
 }
 
 #[test]
@@ -175,4 +206,48 @@ fn scores_are_those_of_the_cpu() {
     for (ours, expected) in ours.iter().flatten().flatten().zip(expected.iter().flatten().flatten()) {
         assert!((ours - expected).abs() < 1e-4, "{ours} is not {expected}");
     }
+}
+
+/// In a step of two requests, and in a score.
+#[test]
+fn a_step_that_fails_ends_its_requests_and_no_others() {
+    let fixture = Fixture::new();
+    let soup = fixture.soup(WISH, Method::Exact);
+    let request = |seed| fixture.submission(&prompt(9, seed), &soup, greedy(6));
+    let expected = answer(&events(fixture.engine().submit(request(1)).unwrap()));
+    let engine = failing(&fixture, Fault::Error { at: 3 });
+    let running = [1, 2].map(|seed| engine.submit(request(seed)).unwrap());
+    let ended: Vec<_> = running.into_iter().map(|generation| code(&events(generation))).collect();
+    assert!(ended.contains(&Some("device_failed")), "{ended:?}");
+    assert_same(&answer(&events(engine.submit(request(1)).unwrap())), &expected, "after a failure");
+    assert!(engine.is_healthy());
+}
+
+#[test]
+fn a_lost_device_ends_the_engine_and_everything_that_it_owes() {
+    let fixture = Fixture::new();
+    let soup = fixture.soup(WISH, Method::Exact);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let engine = failing(&fixture, Fault::Lost { at: 4 });
+    // More than run at once.
+    let running = (0..40).map(|seed| engine.submit(fixture.submission(&prompt(9, seed), &soup, greedy(6))));
+    let running: Vec<_> = running.collect();
+    let ended: Vec<_> = running.into_iter().flatten().map(|generation| code(&events(generation))).collect();
+    assert!(ended.contains(&Some("device_failed")), "{ended:?}");
+    assert!(ended.iter().all(|code| matches!(code, Some("device_failed" | "shutting_down"))), "{ended:?}");
+    runtime.block_on(engine.ended());
+    assert!(!engine.is_healthy());
+    // Scores and logits find out, too.
+    let engine = failing(&fixture, Fault::Lost { at: 1 });
+    let text = tureen_engine::Text {
+        prompt: prompt(9, 1),
+        answer: prompt(20, 2),
+        pool: fixture.pool.clone(),
+        soups: vec![soup.clone()],
+    };
+    assert_eq!(runtime.block_on(engine.score(text)).unwrap_err().code(), "device_failed");
+    runtime.block_on(engine.ended());
+    let engine = failing(&fixture, Fault::Lost { at: 1 });
+    assert_eq!(engine.logits(&soup, Gate, &prompt(9, 1)).unwrap_err().code(), "device_failed");
+    runtime.block_on(engine.ended());
 }

@@ -16,7 +16,7 @@ impl Computing {
     pub(crate) fn effective(self) -> Precision {
         match self.device {
             DeviceChoice::Cpu => self.precision,
-            DeviceChoice::Twin => Precision::F32,
+            DeviceChoice::Twin | DeviceChoice::Failing(_) => Precision::F32,
             DeviceChoice::Cuda(_) | DeviceChoice::Auto => Precision::Bf16,
         }
     }
