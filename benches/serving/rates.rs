@@ -93,7 +93,7 @@ pub(crate) fn merge(fixture: &Fixture) {
     for (name, pool) in [("shipped pool", fixture.shipped()), ("6 policies on 7 projections", fixture.random_pool(6))] {
         let serving = fixture.engine(&pool);
         let (mut merges, mut copies) = (Vec::new(), Vec::new());
-        let mut merge = || {
+        let merge = || {
             let before = serving.engine.stats();
             serving.engine.logits(&serving.fresh(), PathChoice::Materialised, &[1]).unwrap();
             (before, serving.engine.stats())

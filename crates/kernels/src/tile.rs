@@ -194,7 +194,7 @@ unsafe fn integers<S: Simd, const M: usize, const P: usize>(s: S, segment: Segme
             }
             integer_tile::<S, M, P, LANES>(s, segment, group, &mut sums);
         }
-        if segment.lines % LANES > 0 {
+        if whole * LANES < segment.lines {
             integer_tile::<S, M, P, HALF_TILE>(s, segment, whole, &mut sums);
         }
     }
