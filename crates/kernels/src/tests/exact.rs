@@ -43,10 +43,10 @@ fn assert_quantised(found: &Quantised, values: &[f32]) {
 
 #[test]
 fn sums_are_exact_within_a_group_and_one_chain_across() {
-    let (m, out) = (7, 37);
+    let (m, out) = if cfg!(miri) { (3, 17) } else { (7, 37) };
     // Of the last tile half is left in 1, 96, 200 and 1100; 100 has four inputs too many for that.
     for input in [1, 64, 96, 100, 200, 1100] {
-        if cfg!(miri) && input > 200 {
+        if cfg!(miri) && input > 100 {
             continue;
         }
         let (x, w) = (random(m * input, 1), random(out * input, 2));
