@@ -32,9 +32,9 @@ pub enum ServeError {
     Engine,
 }
 
-/// Serves `app` until `shutdown` is ready or the engine has ended, then drains: readiness goes off, no new connection is taken, generations run
-/// on for `server.shutdown_grace_ms`, what still runs then ends with `shutting_down`. Returns 2 s after the grace at
-/// the latest, whatever the clients do.
+/// Serves `app` until `shutdown` is ready or the engine has ended, then drains: readiness goes off, no new connection is
+/// taken, generations run on for `server.shutdown_grace_ms`, what still runs then ends with `shutting_down`. Returns 2 s
+/// after the grace at the latest, whatever the clients do.
 ///
 /// # Errors
 /// When the listener cannot be used, and when it was the engine that ended it.

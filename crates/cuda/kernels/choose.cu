@@ -8,7 +8,7 @@
 #define SHARED __shared__
 #endif
 
-// What src/choose.rs knows too: words of a row's orders, what they say, and threads of a block, at most.
+// What src/choose/orders.rs knows too: words of a row's orders, what they say, and threads of a block, at most.
 #define WORDS 13
 #define LIKELIEST 0u
 #define GIVEN 1u
